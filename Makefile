@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+# RECap. `make`, `make check`, `make lint`, `make bench`, `make demo`, `make install`; see README.md.
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+B      := build
+PREFIX ?= /usr/local
+V      ?= 0
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-8s %s\n' $(1) $(2)
+endif
+
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpftool)
+
+# ---- what is needed ------------------------------------------------------------------------------
+# Goals that need no compiler or library: they may run on a bare machine and install what is missing.
+BARE := setup demo clean help check bench lint
+ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
+PKGS := libbpf libseccomp libcap json-c libarchive libcrypto
+MISSING := $(shell for p in $(PKGS); do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
+ifneq ($(MISSING),)
+$(error missing: $(MISSING). Run `sudo make setup`, which installs the Debian packages listed in tools/packages)
+endif
+endif
+
+VERSION := $(shell cat tools/version)
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+	   -Wno-unused-parameter -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+OPT     ?= -O2 -g
+CFLAGS  += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(SANITIZE)
+CPPFLAGS += -D_GNU_SOURCE -DRECAP_VERSION='"$(VERSION)"' -Iuser -Iinclude -I$(B)/bpf
+LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed $(SANITIZE)
+
+COMMON_LIBS = -ljson-c
+CORE_LIBS   = -lbpf -lseccomp -lcap -larchive -lcrypto -ljson-c
+
+# ---- sources -------------------------------------------------------------------------------------
+COMMON := $(patsubst %.c,$(B)/%.o,$(wildcard user/common/*.c))
+CORE   := $(patsubst %.c,$(B)/%.o,$(wildcard user/core/*.c))
+DAEMON := $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard user/recapd/*.c)))
+CTL    := $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard user/recapctl/*.c)))
+SKELS  := $(patsubst bpf/%.bpf.c,$(B)/bpf/%.skel.h,$(wildcard bpf/*.bpf.c))
+UNIT   := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+HELPERS := $(patsubst tests/system/%.c,$(B)/tests/%,$(wildcard tests/system/*.c))
+BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+MAN    := $(wildcard docs/man/*.[1-8])
+
+.PHONY: all
+all: $(B)/recapd $(B)/recapctl
+
+$(B)/recapd: $(B)/user/recapd/main.o $(B)/libdaemon.a $(B)/libcore.a $(B)/libcommon.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+$(B)/recapctl: $(B)/user/recapctl/main.o $(B)/libctl.a $(B)/libcommon.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
+$(B)/libcommon.a: $(COMMON)
+$(B)/libcore.a: $(CORE)
+$(B)/libdaemon.a: $(DAEMON)
+$(B)/libctl.a: $(CTL)
+$(B)/lib%.a:
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/%.o: %.c Makefile | $(SKELS)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- BPF -----------------------------------------------------------------------------------------
+BPF_CFLAGS := -std=gnu17 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror \
+	      -Wno-unused-parameter -Wno-missing-declarations -Iinclude -Ibpf
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@.tmp $< -MF $(@:.o=.d) -MT $@
+	$(Q)$(BPFTOOL) gen object $@ $@.tmp 2>/dev/null || llvm-strip -g -o $@ $@.tmp
+	$(Q)rm -f $@.tmp
+
+$(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
+
+# ---- tests ---------------------------------------------------------------------------------------
+# Unit tests run under ASan and UBSan, in a build of their own.
+.PHONY: unit
+unit:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' \
+		OPT='-O1 -g' run-unit
+
+.PHONY: run-unit
+run-unit: $(UNIT)
+	$(Q)set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libdaemon.a $(B)/libctl.a $(B)/libcore.a $(B)/libcommon.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(CORE_LIBS)
+
+# Programs that tests run inside containers and capsules: static, since nothing else is there.
+$(B)/tests/%: tests/system/%.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -static -pthread -o $@ $<
+
+$(B)/bench/%: tests/bench/%.c Makefile $(B)/libcommon.a
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libcommon.a $(COMMON_LIBS)
+
+.PHONY: helpers
+helpers: $(HELPERS)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+.PHONY: clean
+clean:
+	rm -rf $(B)
