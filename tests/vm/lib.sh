@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# For the test scripts that tools/vm runs: checks, and containers made of busybox and runc.
+
+fails=0
+
+# check WHAT COMMAND…: the command succeeds. Not run as a condition, where bash would ignore `set -e`.
+check() {
+	local status
+
+	set +e
+	(
+		set -eE
+		trap 'echo "     failed: $BASH_COMMAND"' ERR
+		"${@:2}"
+	)
+	status=$?
+	set -e
+	if ((status == 0)); then
+		echo "ok   $1"
+	else
+		echo "FAIL $1"
+		fails=$((fails + 1))
+	fi
+}
+
+# status_is WANTED COMMAND…: the command ends with just this status.
+status_is() {
+	local got=0
+
+	"${@:2}" || got=$?
+	((got == $1)) || { echo "     status $got, not $1: ${*:2}" && return 1; }
+}
+
+# `! COMMAND` would not end a function under `set -e`; this does.
+not() {
+	! "$@" || { echo "     succeeded, and must not: $*" && return 1; }
+}
+
+# process_find WORD…: the PID of a process with just this command line.
+process_find() {
+	local file words
+
+	for file in /proc/[0-9]*/cmdline; do
+		{ mapfile -d '' -t words <"$file"; } 2>/dev/null || continue
+		[[ "${words[*]}" != "$*" ]] || { file=${file%/*} && echo "${file##*/}" && return 0; }
+	done
+	return 1
+}
+
+# wait_for COMMAND…: it succeeds within ten seconds.
+wait_for() {
+	for _ in {1..200}; do
+		! "$@" >/dev/null 2>&1 || return 0
+		sleep 0.05
+	done
+	echo "     ten seconds passed without: $*"
+	return 1
+}
+
+make_bundle() {
+	mkdir -p "$1"/rootfs/{bin,proc,dev,sys,tmp}
+	cp /usr/bin/busybox "$1/rootfs/bin/busybox"
+	ln -s busybox "$1/rootfs/bin/sleep"
+	(cd "$1" && runc spec)
+	jq '.process.args = ["sleep", "100000"] | .process.terminal = false | .root.readonly = false' \
+		"$1/config.json" >"$1/new"
+	mv "$1/new" "$1/config.json"
+}
+
+container_start() {
+	make_bundle "/tmp/$1"
+	runc run -d -b "/tmp/$1" "$1" </dev/null >/dev/null 2>&1
+}
+
+container_pid() {
+	runc state "$1" | jq -r .pid
+}
+
+container_is() {
+	[[ $(runc state "$1" | jq -r .status) == "$2" ]]
+}
+
+container_end() {
+	runc kill "$1" KILL
+	wait_for container_is "$1" stopped
+	runc delete "$1"
+	rm -r "/tmp/$1"
+}
+
+# finish [LOG]: the script's verdict; a failed one shows the log.
+finish() {
+	((fails == 0)) || cat "${1:-/dev/null}"
+	exit $((fails != 0))
+}
