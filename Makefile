@@ -4,6 +4,7 @@
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 
 B      := build
 PREFIX ?= /usr/local

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The tree of a capsule: tagged, counted, and found again. A task gets its parent's tag before it first runs and
+ * keeps it until it is freed; nothing that a task can do takes it off.
+ */
+#ifndef RECAP_CAPSULE_BPF_H
+#define RECAP_CAPSULE_BPF_H
+
+static __always_inline void peak_raise(struct recap_capsule *c, __u32 live)
+{
+	__u32 peak = *(volatile __u32 *)&c->peak;
+
+	for (int i = 0; i < 8 && live > peak; i++) {
+		__u32 seen = __sync_val_compare_and_swap(&c->peak, peak, live);
+
+		if (seen == peak)
+			return;
+		peak = seen;
+	}
+}
+
+static __always_inline void tree_fork(struct task_struct *parent, struct task_struct *child)
+{
+	struct recap_tag *tag = bpf_task_storage_get(&tags, parent, 0, 0);
+	struct recap_tag copy = {.counted = 1};
+	struct recap_capsule *c;
+
+	if (!tag || !tag->capsule)
+		return;
+	copy.capsule = tag->capsule;
+	c = bpf_map_lookup_elem(&capsules, &copy.capsule);
+	if (!c) {
+		count("tag_without_capsule");
+		return;
+	}
+	if (!bpf_task_storage_get(&tags, child, &copy, BPF_LOCAL_STORAGE_GET_F_CREATE)) {
+		__sync_fetch_and_add(&c->untracked, 1);
+		count("untracked_forks");
+		return;
+	}
+	/* The first task is our init: recapd watches it through a pidfd. */
+	if (__sync_fetch_and_add(&c->total, 1) == 0)
+		c->init_pid = BPF_CORE_READ(child, tgid);
+	peak_raise(c, __sync_fetch_and_add(&c->live, 1) + 1);
+}
+
+/* True when the task belongs to a capsule: then it is no container. The tree's first exec is the tool's. */
+static __always_inline bool tree_exec(struct task_struct *task)
+{
+	struct recap_tag *tag = bpf_task_storage_get(&tags, task, 0, 0);
+	struct recap_capsule *c;
+	__u64 id;
+
+	if (!tag || !tag->counted)
+		return false;
+	id = tag->capsule;
+	c = bpf_map_lookup_elem(&capsules, &id);
+	if (c && __sync_val_compare_and_swap(&c->tool_pid, 0, BPF_CORE_READ(task, tgid)) == 0)
+		c->exec_ns = bpf_ktime_get_boot_ns();
+	return true;
+}
+
+/*
+ * What wait(2) will say: the group's code when the whole group was ended (exit_group, a fatal signal), else that of
+ * the leader, which may have gone before the last thread (wait_task_zombie()).
+ */
+static __always_inline __u32 wait_status(struct task_struct *task)
+{
+	struct signal_struct *sig = BPF_CORE_READ(task, signal);
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	if (BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT)
+		return BPF_CORE_READ(sig, group_exit_code);
+	return BPF_CORE_READ(leader, exit_code);
+}
+
+/* recapd need not be woken where the exit of our init, which it watches, tells it the same. */
+static __always_inline void tree_exit_hint(struct recap_capsule *c, __u64 id, __u32 tgid, bool tool,
+					   __u32 left)
+{
+	if (tool && left > 1)
+		hint(RECAP_EVENT_TOOL_EXIT, id);
+	if (left == 0 && tgid != c->init_pid)
+		hint(RECAP_EVENT_TREE_EMPTY, id);
+}
+
+static __always_inline void tree_exit(struct task_struct *task)
+{
+	struct recap_tag *tag = bpf_task_storage_get(&tags, task, 0, 0);
+	__u32 tgid = BPF_CORE_READ(task, tgid);
+	struct recap_capsule *c;
+	bool tool;
+	__u64 id;
+
+	if (!tag || !tag->counted)
+		return;
+	id = tag->capsule;
+	tag->counted = 0;
+	c = bpf_map_lookup_elem(&capsules, &id);
+	if (!c) {
+		count("tag_without_capsule");
+		return;
+	}
+	tool = c->tool_pid == tgid && BPF_CORE_READ(task, signal, live.counter) <= 0;
+	c->last_exit_ns = bpf_ktime_get_boot_ns();
+	if (tool) {
+		c->tool_status = wait_status(task);
+		c->exit_ns = c->last_exit_ns;
+	}
+	tree_exit_hint(c, id, tgid, tool, __sync_fetch_and_add(&c->live, -1) - 1);
+}
+
+/* Every thread of every capsule, for ending a tree where there is no cgroup.kill, and for naming who is left. */
+SEC("iter/task")
+int capsule_tasks(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct recap_task_record r = {};
+	struct recap_tag *tag;
+
+	if (!task)
+		return 0;
+	tag = bpf_task_storage_get(&tags, task, 0, 0);
+	if (!tag || !tag->counted)
+		return 0;
+	r.capsule = tag->capsule;
+	r.pid = task->pid;
+	r.tgid = task->tgid;
+	r.start_ns = task->start_boottime;
+	bpf_core_read_str(r.comm, sizeof(r.comm), &task->comm);
+	bpf_seq_write(ctx->meta->seq, &r, sizeof(r));
+	return 0;
+}
+
+/*
+ * recapd's own writes: it may not store whole entries over the counts that the programs keep, so the one field that
+ * is its own is set from here.
+ */
+SEC("syscall")
+int capsule_state_set(struct recap_state_arg *arg)
+{
+	__u64 id = arg->capsule;
+	struct recap_capsule *c = bpf_map_lookup_elem(&capsules, &id);
+
+	if (!c)
+		return 1;
+	c->state = arg->state;
+	return 0;
+}
+
+#endif

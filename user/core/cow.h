@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The throw-away layer of a run: a size-limited tmpfs and an overlay over the image's layers with it as the upper.
+ *
+ * Both are made in the *workshop*, a mount namespace that nothing runs in: it holds a small tmpfs, the image
+ * store's layers and the upper tmpfs of each capsule, and no mount of the host. So a layer has no name on the host, and recapd
+ * keeps no mount of the host's busy. (Before 6.5 or so overlayfs wants its upper attached in the caller's own mount namespace;
+ * attaching it here serves every kernel.)
+ *
+ * The *stage* is a second such namespace, with an empty root and a ready /dev: what an injected process
+ * unshares its own mount namespace from, in a time that does not depend on how many mounts the host has.
+ */
+#ifndef RECAP_COW_H
+#define RECAP_COW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+#include "core/image.h"
+#include "recap/abi.h"
+
+struct workshop;
+
+/*
+ * Build workshop and stage, and try an overlay with its probe once, so that what the kernel lacks is named now
+ * and not at the first attach. `layers_fd`: the image store's layers folder. `anchor`: any folder of ours, mounted
+ * over in the new namespace for a moment. The caller stays in its own mount namespace.
+ */
+int workshop_open(int layers_fd, const char *anchor, struct workshop **ret,
+		  struct error *err) must_check;
+void workshop_close(struct workshop *w);
+
+/* Descriptor of the stage's mount namespace, for setns(2); belongs to the workshop. */
+int workshop_stage_fd(const struct workshop *w);
+
+/* Where the stage expects a capsule's root before it becomes "/". */
+#define STAGE_ROOT "root"
+
+struct cow {
+	char name[16];		    /* of its folder in the workshop; "" when there is no layer */
+	int overlay_fd;		    /* detached mount, until it has been handed on */
+	struct recap_wanted wanted; /* what holders hold */
+	uint64_t bytes;		    /* written; known once the layer has been dropped */
+	bool attached;		    /* the tmpfs is mounted in the workshop */
+};
+
+/* Make a layer of at most `size` bytes over `image`. On failure nothing is left and *cow is empty. */
+int cow_create(struct workshop *w, const struct image *image, const char *name, uint64_t size,
+	       struct cow *cow, struct error *err) must_check;
+
+/*
+ * The second witness. overlayfs locks the upper folder's inode for as long as the superblock that uses it
+ * lives (ovl_inuse_trylock(), fs/overlayfs/util.c), and with index=on refuses to share it. 1: something holds the layer;
+ * 0: nothing does; -errno: the probe itself failed, which proves nothing.
+ */
+int cow_busy(struct workshop *w, const struct cow *cow, struct error *err) must_check;
+
+/* Unmount and remove. -EBUSY when it is held after all: nothing is ever unmounted lazily. Idempotent. */
+int cow_drop(struct workshop *w, struct cow *cow, struct error *err) must_check;
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel side: owns the BPF programs, their pinned maps and links. The only module that talks to libbpf.
+ */
+#ifndef RECAP_TRACK_H
+#define RECAP_TRACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+#include "recap/abi.h"
+
+struct track;
+
+/*
+ * Load the programs, attach them and seed the inventory; maps and links are pinned in `bpffs` (absolute, on a
+ * BPF file system; made when absent). Pins of a recapd that died are adopted as they are: its tracking went on
+ * without it. Fails with one line that names what the kernel or the caller lacks.
+ */
+int track_open(const char *bpffs, struct track **ret, struct error *err) must_check;
+
+/* Let go. `unpin`: tracking ends and nothing is left in bpffs; else it goes on in the kernel. */
+void track_close(struct track *t, bool unpin);
+
+/* Ring buffer hints. The descriptor polls readable when there are some. */
+int track_events_fd(const struct track *t);
+typedef void (*track_event_fn)(const struct recap_event *e, void *arg);
+void track_events_read(struct track *t, track_event_fn fn, void *arg);
+
+/* ---- inventory ---- */
+
+struct track_container {
+	uint64_t id;
+	struct recap_container c;
+};
+
+/* All entries, in no order. The caller frees *ret. */
+int track_containers(struct track *t, struct track_container **ret, size_t *ret_n) must_check;
+
+/* One entry; -ENOENT. */
+int track_container(struct track *t, uint64_t id, struct recap_container *ret) must_check;
+
+/* ---- capsules ---- */
+
+/* Make the entry of a capsule. -E2BIG when the map is full (and counted), -EEXIST. */
+int track_capsule_add(struct track *t, uint64_t id, uint64_t target, const char *image) must_check;
+int track_capsule_get(struct track *t, uint64_t id, struct recap_capsule *ret) must_check;
+void track_capsule_state(struct track *t, uint64_t id, enum recap_capsule_state state);
+void track_capsule_remove(struct track *t, uint64_t id);
+
+/* IDs that are in the map; the caller frees *ret. */
+int track_capsule_ids(struct track *t, uint64_t **ret, size_t *ret_n) must_check;
+
+/*
+ * Tag the calling process, so that the next fork's child is born with capsule `id`'s tag; 0 takes the tag
+ * off again. Between the two the caller must fork that child only.
+ */
+int track_tag_self(struct track *t, uint64_t id) must_check;
+
+/*
+ * Send `sig` to every process of the capsule's tree but `except` (0: none). Each is opened as a pidfd whose tag
+ * is then read again, so that no reused PID is hit. Returns how many were signalled, or -errno.
+ */
+int track_capsule_signal(struct track *t, uint64_t id, int sig, pid_t except) must_check;
+
+/* ---- who keeps a layer ---- */
+
+/* One record for each descriptor, mapping and folder; at most `max`. Returns how many, or -errno. */
+int track_holders(const struct recap_wanted *wanted, struct recap_holder_record *ret,
+		  size_t max) must_check;
+
+/* Processes of the tree that still live, in the same form (kind 0). Returns how many, or -errno. */
+int track_capsule_tasks(struct track *t, uint64_t id, struct recap_holder_record *ret,
+			size_t max) must_check;
+
+/* ---- counters and latency ---- */
+
+/* Add to a counter; an unknown name is a bug. */
+void track_count(struct track *t, const char *name);
+uint64_t track_counter(struct track *t, const char *name);
+
+/* Call `fn` for each counter, by name. */
+void track_counters(struct track *t, void (*fn)(const char *name, uint64_t n, void *arg),
+		    void *arg);
+
+/* Account `us` microseconds of `phase` to `image`. */
+void track_latency_add(struct track *t, const char *image, const char *phase, uint64_t us);
+
+/* Call `fn` for each entry. */
+void track_latencies(struct track *t,
+		     void (*fn)(const struct recap_latency_key *key, const struct recap_latency *l,
+				void *arg),
+		     void *arg);
+
+#endif
