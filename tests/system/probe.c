@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The capsule of the tests: one static program, the first argument says what it does. Whatever fails
+ * is one line on standard error and exit status 1; the wrong arguments are exit status 2.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define CHUNK 65536
+
+static int failed(const char *what)
+{
+	fprintf(stderr, "probe: %s: %s\n", what, strerror(errno));
+	return 1;
+}
+
+static long number(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end || n < 0) {
+		fprintf(stderr, "probe: %s is not a number\n", text);
+		exit(2);
+	}
+	return n;
+}
+
+/* The line that a test waits for before it goes on. */
+static void say_ready(void)
+{
+	puts("ready");
+	fflush(stdout);
+}
+
+static void sleep_all(unsigned int seconds)
+{
+	while (seconds)
+		seconds = sleep(seconds);
+}
+
+static int do_exit(char **arg)
+{
+	return number(arg[0]);
+}
+
+static int do_signal(char **arg)
+{
+	sigset_t none;
+	int sig = number(arg[0]);
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(sig, SIG_DFL);
+	raise(sig);
+	return failed("still alive");
+}
+
+static int do_ids(char **arg)
+{
+	static const char *const wanted[] = {
+		"Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:"};
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[1024];
+
+	if (!f)
+		return failed("/proc/self/status");
+	while (fgets(line, sizeof(line), f))
+		for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+			if (!strncmp(line, wanted[i], strlen(wanted[i])))
+				fputs(line, stdout);
+	fclose(f);
+	return 0;
+}
+
+static int do_env(char **arg)
+{
+	for (char **e = environ; *e; e++)
+		puts(*e);
+	return 0;
+}
+
+static int do_write(char **arg)
+{
+	const char *text = arg[1] ?: "recap";
+	int fd = open(arg[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	if (fd < 0 || dprintf(fd, "%s\n", text) < 0 || close(fd))
+		return failed(arg[0]);
+	return 0;
+}
+
+/* Writes until `bytes` are there or the layer is full, and says how far it came. */
+static int do_fill(char **arg)
+{
+	static const char block[CHUNK];
+	const char *path = arg[1] ?: "/fill";
+	long bytes = number(arg[0]), done = 0;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return failed(path);
+	while (done < bytes) {
+		ssize_t n = write(fd, block, bytes - done < CHUNK ? bytes - done : CHUNK);
+
+		if (n < 0)
+			break;
+		done += n;
+	}
+	printf("%ld\n", done);
+	return done < bytes ? failed(path) : 0;
+}
+
+static int do_spam(char **arg)
+{
+	long left = arg[0] ? number(arg[0]) : -1;
+	char block[CHUNK];
+
+	memset(block, 'x', sizeof(block));
+	while (left) {
+		ssize_t n = write(1, block, left > 0 && left < CHUNK ? left : CHUNK);
+
+		if (n < 0)
+			return failed("standard output");
+		if (left > 0)
+			left -= n;
+	}
+	return 0;
+}
+
+static int do_sleep(char **arg)
+{
+	say_ready();
+	sleep_all(number(arg[0]));
+	return 0;
+}
+
+static int do_ignore_term(char **arg)
+{
+	signal(SIGTERM, SIG_IGN);
+	return do_sleep(arg);
+}
+
+/* What daemon(3) does, and once more: nothing but the kernel's tag still links it to the capsule. */
+static int do_daemon(char **arg)
+{
+	long seconds = number(arg[0]);
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return failed("fork");
+	if (pid)
+		return 0;
+	setsid();
+	if (fork())
+		_exit(0);
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+	sleep_all(seconds);
+	_exit(0);
+}
+
+/* As many sleeping children as there may be; they are left behind. */
+static int do_forkbomb(char **arg)
+{
+	long wanted = number(arg[0]), n;
+
+	for (n = 0; n < wanted; n++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			break;
+		if (!pid)
+			for (;;)
+				pause();
+	}
+	printf("%ld\n", n);
+	return n < wanted ? failed("fork") : 0;
+}
+
+static void *exit_seven(void *arg)
+{
+	usleep(100000);
+	exit(7);
+}
+
+static int do_threads_exit(char **arg)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, exit_seven, NULL))
+		return failed("pthread_create");
+	pthread_exit(NULL);
+}
+
+static int print_size(void)
+{
+	struct winsize ws;
+
+	if (ioctl(0, TIOCGWINSZ, &ws))
+		return failed("standard input");
+	printf("%u %u\n", ws.ws_row, ws.ws_col);
+	fflush(stdout);
+	return 0;
+}
+
+static int do_winsize(char **arg)
+{
+	sigset_t set;
+	int sig;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	while (!print_size())
+		if (sigwait(&set, &sig))
+			return failed("sigwait");
+	return 1;
+}
+
+static int do_tty(char **arg)
+{
+	int fd;
+
+	if (!isatty(0))
+		return failed("standard input");
+	fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return failed("/dev/tty");
+	if (tcgetsid(0) != getsid(0) || tcgetpgrp(fd) != getpgrp())
+		return failed("not in the foreground of the controlling terminal");
+	puts("tty");
+	return 0;
+}
+
+static int connect_abstract(const char *name)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	socklen_t len = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (strlen(name) >= sizeof(addr.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(addr.sun_path + 1, name, strlen(name));
+	return fd < 0 || connect(fd, (struct sockaddr *)&addr, len) ? -1 : fd;
+}
+
+/* One message with one descriptor, or none when `fd` is -1. */
+static int send_fd(int conn, const char *text, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)text, .iov_len = strlen(text)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct cmsghdr *cmsg;
+
+	if (fd >= 0) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	}
+	return sendmsg(conn, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+/* What the other side says; an answer other than "ok" is a failure. */
+static int tell(const char *name, const char *order, int fd)
+{
+	char reply[64] = "";
+	int conn = connect_abstract(name);
+
+	if (conn < 0)
+		return failed(name);
+	if (send_fd(conn, order, fd))
+		return failed("sendmsg");
+	if (!strcmp(order, "flight"))
+		return 0;
+	if (recv(conn, reply, sizeof(reply) - 1, 0) < 0)
+		return failed("recv");
+	puts(reply);
+	return strcmp(reply, "ok") ? 1 : 0;
+}
+
+static int do_tell(char **arg)
+{
+	return tell(arg[0], arg[1], -1);
+}
+
+static int do_passfd(char **arg)
+{
+	int fd = open(arg[1], O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return failed(arg[1]);
+	return tell(arg[0], arg[2] ?: "keep", fd);
+}
+
+static const struct verb {
+	const char *name;
+	int n_args; /* at least */
+	int (*run)(char **arg);
+	const char *usage;
+} verbs[] = {
+	{"exit", 1, do_exit, "N"},
+	{"signal", 1, do_signal, "N"},
+	{"ids", 0, do_ids, ""},
+	{"env", 0, do_env, ""},
+	{"write", 1, do_write, "PATH [TEXT]"},
+	{"fill", 1, do_fill, "BYTES [PATH]"},
+	{"spam", 0, do_spam, "[BYTES]"},
+	{"sleep", 1, do_sleep, "SECONDS"},
+	{"ignore-term", 1, do_ignore_term, "SECONDS"},
+	{"daemon", 1, do_daemon, "SECONDS"},
+	{"forkbomb", 1, do_forkbomb, "N"},
+	{"threads-exit", 0, do_threads_exit, ""},
+	{"winsize", 0, do_winsize, ""},
+	{"tty", 0, do_tty, ""},
+	{"tell", 2, do_tell, "SOCKET ORDER"},
+	{"passfd", 2, do_passfd, "SOCKET PATH [keep|mmap|chdir|flight]"},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (!strcmp(argv[1], verbs[i].name) && argc - 2 >= verbs[i].n_args)
+			return verbs[i].run(argv + 2);
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		fprintf(stderr, "usage: probe %s %s\n", verbs[i].name, verbs[i].usage);
+	return 2;
+}
