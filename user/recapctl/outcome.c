@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+/* From the record of a capsule that is over to the exit status of recapctl. */
+#include "recapctl/recapctl.h"
+
+#include <string.h>
+
+void outcome_holder(struct json_object *holder, char *buf, size_t size)
+{
+	const char *kind = json_get_str(holder, "kind");
+	const char *command = json_get_str(holder, "command");
+	long long pid = json_get_int(holder, "pid", 0);
+
+	if (!kind || pid <= 0) {
+		snprintf(buf, size, "no process holds it: a descriptor in flight, or a bind mount");
+	} else if (!strcmp(kind, "fd")) {
+		snprintf(buf, size, "PID %lld (%.64s) holds descriptor %lld", pid,
+			 command ? command : "?", (long long)json_get_int(holder, "fd", -1));
+	} else {
+		snprintf(buf, size, "PID %lld (%.64s) holds it as its %.32s", pid,
+			 command ? command : "?", kind);
+	}
+	text_clean(buf);
+}
+
+void outcome_print_holders(struct json_object *capsule)
+{
+	struct json_object *holders = json_get(capsule, "holders", json_type_array);
+	size_t n = holders ? json_object_array_length(holders) : 0;
+	char text[256];
+
+	for (size_t i = 0; i < n; i++) {
+		outcome_holder(json_object_array_get_idx(holders, i), text, sizeof(text));
+		ctl_warn("layer quarantined: %s", text);
+	}
+	if (!n)
+		ctl_warn("layer quarantined: its holder is not known (see recapctl inspect %s)",
+			 json_get_str(capsule, "id") ?: "ID");
+}
+
+/* Why the tool did not end by itself. A signal that it died of says it all. */
+static void print_reason(const char *reason)
+{
+	if (!strcmp(reason, "timeout"))
+		ctl_warn("the time limit ended the capsule");
+	else if (!strcmp(reason, "stopped"))
+		ctl_warn("the capsule was stopped");
+	else if (!strcmp(reason, "target-gone"))
+		ctl_warn("the target ended, and the capsule with it");
+	else
+		ctl_warn("the capsule was ended: %s", reason);
+}
+
+int outcome_status(struct json_object *capsule)
+{
+	const char *state = json_get_str(capsule, "state");
+	const char *reason = json_get_str(capsule, "reason");
+	int64_t signal = json_get_int(capsule, "signal", 0);
+	int64_t code = json_get_int(capsule, "exit_code", -1);
+
+	if (reason)
+		print_reason(reason);
+	if (state && !strcmp(state, "quarantined")) {
+		outcome_print_holders(capsule);
+		return CTL_QUARANTINED;
+	}
+	if (reason && !strcmp(reason, "timeout"))
+		return CTL_TIMEOUT;
+	if (signal > 0 && signal < 128)
+		return CTL_SIGNALLED + (int)signal;
+	if (code >= 0 && code <= 255)
+		return (int)code;
+	ctl_warn("recapd does not say how the tool ended: see its log");
+	return CTL_REFUSED;
+}
+
+int outcome_of_error(const struct ctl *ctl, const struct error *err)
+{
+	int status = ctl_fail(ctl, err);
+
+	if (!strcmp(err->name, "CommandNotFound"))
+		return CTL_NOT_FOUND;
+	if (!strcmp(err->name, "CommandNotExecutable"))
+		return CTL_NOT_EXECUTABLE;
+	return status;
+}

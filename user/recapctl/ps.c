@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+/* recapctl ps: the capsules. */
+#include "recapctl/recapctl.h"
+
+#include <string.h>
+
+#define COMMAND_SHOWN 40
+
+static const char *const head[] = {"ID", "IMAGE", "TARGET", "STATE", ">AGE", "COMMAND", NULL};
+
+/* The words of the command, clipped between two characters. */
+static void command_text(struct json_object *capsule, char buf[static COMMAND_SHOWN + 8])
+{
+	struct json_object *words = json_get(capsule, "command", json_type_array);
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; words && i < json_object_array_length(words); i++) {
+		const char *word = json_object_get_string(json_object_array_get_idx(words, i));
+
+		n += snprintf(buf + n, COMMAND_SHOWN + 1 - n, "%s%s", i ? " " : "",
+			      word ? word : "");
+		if (n <= COMMAND_SHOWN)
+			continue;
+		n = COMMAND_SHOWN;
+		while (n && (buf[n] & 0xc0) == 0x80)
+			n--;
+		strcpy(buf + n, "...");
+		return;
+	}
+}
+
+/* "quarantined: PID 123 (nginx) holds descriptor 7 (+2)" */
+static void add_state(struct table *t, struct json_object *capsule)
+{
+	struct json_object *holders = json_get(capsule, "holders", json_type_array);
+	const char *state = json_get_str(capsule, "state");
+	size_t n = holders ? json_object_array_length(holders) : 0;
+	char first[256];
+
+	if (!state || strcmp(state, "quarantined") || !n) {
+		table_add(t, state);
+		return;
+	}
+	outcome_holder(json_object_array_get_idx(holders, 0), first, sizeof(first));
+	if (n > 1)
+		table_addf(t, "%s: %s (+%zu)", state, first, n - 1);
+	else
+		table_addf(t, "%s: %s", state, first);
+}
+
+static void add_capsule(struct table *t, struct json_object *c, time_t now)
+{
+	char age[TEXT_AGE_SIZE], command[COMMAND_SHOWN + 8];
+
+	text_age(json_get_str(c, "started_at"), now, age);
+	command_text(c, command);
+	table_addf(t, "%.12s", json_get_str(c, "id") ?: "");
+	table_add(t, json_get_str(json_get(c, "image", json_type_object), "ref"));
+	table_add(t, json_get_str(json_get(c, "target", json_type_object), "name"));
+	add_state(t, c);
+	table_add(t, age);
+	table_add(t, command);
+}
+
+static int print_capsules(struct ctl *ctl, struct json_object *params)
+{
+	cleanup_json struct json_object *reply = NULL;
+	struct json_object *capsules;
+	cleanup_table struct table t;
+	struct error err = {};
+	time_t now = time(NULL);
+
+	table_init(&t, head);
+	if (client_ask(ctl, "io.recap.ListCapsules", params, &reply, &err) < 0)
+		return ctl_fail(ctl, &err);
+	capsules = json_get(reply, "capsules", json_type_array);
+	for (size_t i = 0; capsules && i < json_object_array_length(capsules); i++)
+		add_capsule(&t, json_object_array_get_idx(capsules, i), now);
+	table_print(&t, stdout);
+	return ctl_finish(ctl, CTL_OK);
+}
+
+int verb_ps(struct ctl *ctl, int argc, char **argv)
+{
+	cleanup_json struct json_object *params = json_object_new_object();
+	bool json = false;
+	const struct opt opts[] = {
+		{'a', "all", NULL, "also finished capsules that are still remembered", opt_true,
+		 params, "all"},
+		{'j', "json", NULL, "an array of records", opt_flag, &json},
+		{},
+	};
+	int status, i = opt_parse(ctl, opts, false, argc, argv, &status);
+
+	if (i < 0)
+		return status;
+	if (i < argc)
+		return ctl_usage(ctl, "ps takes no arguments: what is '%s' for?", argv[i]);
+	if (json)
+		return client_print(ctl, "io.recap.ListCapsules", TAKE_PTR(params), "capsules");
+	return print_capsules(ctl, TAKE_PTR(params));
+}

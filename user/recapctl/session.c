@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+/*
+ * An attach from its call to its last reply. The tool uses our standard streams, or the pty's other side, by
+ * itself: what remains for recapctl is to pass on signals and keys, and to wait.
+ */
+#include "recapctl/recapctl.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+/* The third interrupt kills the capsule's tree; one more gives up waiting for recapd. */
+#define INTERRUPTS_STOP 3
+
+enum { POLL_LINK, POLL_SIGNALS, POLL_CONTROL, POLL_PTY, POLL_STDIN, POLL_COUNT };
+
+void session_init(struct session *s, const struct ctl *ctl)
+{
+	*s = (struct session){.ctl = ctl, .signals = -1};
+	terminal_init(&s->term);
+	varlink_init(&s->link, -1, VARLINK_REPLY_MAX);
+	varlink_init(&s->control, -1, VARLINK_REPLY_MAX);
+}
+
+void session_close(struct session *s)
+{
+	terminal_close(&s->term);
+	varlink_close(&s->link);
+	varlink_close(&s->control);
+	s->signals = fd_close(s->signals);
+	free(s->id);
+	s->id = NULL;
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+/*
+ * Take signals as messages, from before the call on, so that none is lost between. Those that we were started to
+ * ignore (nohup, a shell's background job) stay ignored: signalfd(2) would see them, since they are blocked.
+ */
+static int open_signals(struct session *s, struct error *err)
+{
+	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		struct sigaction now;
+
+		if (wanted[i] == SIGWINCH && s->term.master < 0)
+			continue;
+		if (sigaction(wanted[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(&set, wanted[i]);
+	}
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return error_sys(err, errno, "cannot block signals");
+	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->signals < 0 ? error_sys(err, errno, "cannot receive signals") : 0;
+}
+
+/* A call beside the attach. Its reply is not waited for: recapd may be busy, and further signals come first. */
+static void control(struct session *s, const char *method, const char *key, int value)
+{
+	cleanup_json struct json_object *params = json_object_new_object();
+	struct error err = {};
+	int r = 0;
+
+	json_put_str(params, "id", s->id);
+	json_put_int(params, key, value);
+	if (s->control.fd < 0)
+		r = varlink_connect(s->ctl->socket, &s->control, &err);
+	if (r == 0)
+		r = varlink_call(&s->control, method, params, false, NULL, 0, &err);
+	if (r == 0)
+		return;
+	varlink_close(&s->control);
+	ctl_warn("cannot pass the signal on: %s", err.msg);
+}
+
+static int on_signal(struct session *s, int signo)
+{
+	if (signo == SIGWINCH) {
+		terminal_resize(&s->term);
+		return 0;
+	}
+	if (signo == SIGINT || signo == SIGTERM)
+		s->interrupts++;
+	if (!s->id || s->interrupts > INTERRUPTS_STOP) {
+		if (s->id)
+			ctl_warn("not waiting any longer: recapd ends capsule %s", s->id);
+		/* recapd ends the capsule when we close the connection. */
+		s->left = signo;
+		return -EINTR;
+	}
+	if (s->interrupts == INTERRUPTS_STOP && (signo == SIGINT || signo == SIGTERM))
+		control(s, "io.recap.Stop", "timeout_s", 0);
+	else
+		control(s, "io.recap.Signal", "signal", signo);
+	return 0;
+}
+
+static int read_signals(struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
+		int r = on_signal(s, (int)info.ssi_signo);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Replies to Signal() and Stop(): a capsule that has just ended is no error of ours. */
+static void read_control(struct session *s)
+{
+	const char *text;
+	size_t len;
+	int r = varlink_read(&s->control);
+
+	while (varlink_next(&s->control, &text, &len))
+		;
+	if (r <= 0 && r != -EAGAIN)
+		varlink_close(&s->control);
+}
+
+/* ---- replies --------------------------------------------------------------------------------- */
+
+static int lost_recapd(struct session *s, struct error *err)
+{
+	if (!s->id)
+		return error_set(err, ECONNRESET,
+				 "lost the connection to recapd before the tool ran: see its log");
+	return error_set(err, ECONNRESET,
+			 "lost the connection to recapd while capsule %s ran: see its log, and "
+			 "recapctl ps for whether it still does",
+			 s->id);
+}
+
+/* The first reply: the tool runs. */
+static int started(struct session *s, struct json_object *capsule, struct error *err)
+{
+	const char *id = json_get_str(capsule, "id");
+
+	if (s->id)
+		return 0;
+	if (!id)
+		return error_set(err, EPROTO, "recapd's reply names no capsule");
+	s->id = strdup(id);
+	if (!s->id)
+		return error_set(err, ENOMEM, "out of memory");
+	return terminal_raw(&s->term, err);
+}
+
+/* 1: that was the last reply, and *ret is its record; 0: more will come. */
+static int take_reply(struct session *s, const char *text, size_t len, struct json_object **ret,
+		      struct error *err)
+{
+	cleanup_json struct json_object *params = NULL;
+	struct json_object *capsule;
+	bool continues;
+	int r = varlink_parse_reply(text, len, &params, &continues, err);
+
+	if (r < 0)
+		return r;
+	capsule = json_get(params, "capsule", json_type_object);
+	if (continues)
+		return started(s, capsule, err);
+	if (!capsule)
+		return error_set(err, EPROTO, "recapd's last reply has no record of the capsule");
+	*ret = json_object_get(capsule);
+	return 1;
+}
+
+static int read_replies(struct session *s, struct json_object **ret, struct error *err)
+{
+	const char *text;
+	size_t len;
+	int got = varlink_read(&s->link);
+
+	while (varlink_next(&s->link, &text, &len)) {
+		int r = take_reply(s, text, len, ret, err);
+
+		if (r)
+			return r;
+	}
+	if (got == -EMSGSIZE)
+		return error_set(err, EMSGSIZE, "recapd's reply is too long, or has descriptors");
+	return got == 1 || got == -EAGAIN ? 0 : lost_recapd(s, err);
+}
+
+/* ---- the call and the loop ------------------------------------------------------------------- */
+
+static int call_attach(struct session *s, struct json_object *params, bool terminal,
+		       struct error *err)
+{
+	int streams[VARLINK_FDS_MAX] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	int r = terminal ? terminal_open(&s->term, err) : 0;
+
+	if (r == 0)
+		r = open_signals(s, err);
+	if (r == 0)
+		r = varlink_connect(s->ctl->socket, &s->link, err);
+	if (r < 0)
+		return r;
+	if (terminal)
+		streams[0] = streams[1] = streams[2] = s->term.slave;
+	return varlink_call(&s->link, "io.recap.Attach", params, true, streams, VARLINK_FDS_MAX,
+			    err);
+}
+
+static void wanted_events(const struct session *s, struct pollfd p[POLL_COUNT])
+{
+	const struct terminal *t = &s->term;
+	short to_pty = t->n_typed ? POLLOUT : 0;
+
+	p[POLL_LINK] = (struct pollfd){s->link.fd, POLLIN, 0};
+	p[POLL_SIGNALS] = (struct pollfd){s->signals, POLLIN, 0};
+	p[POLL_CONTROL] = (struct pollfd){s->control.fd, POLLIN, 0};
+	p[POLL_PTY] = (struct pollfd){t->master, (short)(POLLIN | to_pty), 0};
+	/* Keys wait in the terminal until the tool runs and has read those before. */
+	p[POLL_STDIN] = (struct pollfd){t->raw && t->stdin_open && !t->n_typed ? STDIN_FILENO : -1,
+					POLLIN, 0};
+}
+
+/* What happened, in the order that matters: output before the end, a signal before the wait goes on. */
+static int handle_events(struct session *s, const struct pollfd p[POLL_COUNT],
+			 struct json_object **ret, struct error *err)
+{
+	int r = 0;
+
+	if (p[POLL_PTY].revents & POLLIN)
+		terminal_show(&s->term);
+	if (p[POLL_STDIN].revents || p[POLL_PTY].revents & POLLOUT)
+		terminal_type(&s->term);
+	if (p[POLL_CONTROL].revents)
+		read_control(s);
+	if (p[POLL_LINK].revents)
+		r = read_replies(s, ret, err);
+	if (r == 0 && p[POLL_SIGNALS].revents)
+		r = read_signals(s);
+	return r;
+}
+
+int session_run(struct session *s, struct json_object *params, bool terminal,
+		struct json_object **ret, struct error *err)
+{
+	struct pollfd p[POLL_COUNT];
+	int r = call_attach(s, params, terminal, err);
+
+	while (r == 0) {
+		wanted_events(s, p);
+		if (poll(p, POLL_COUNT, -1) < 0 && errno != EINTR)
+			return error_sys(err, errno, "cannot wait for recapd");
+		r = handle_events(s, p, ret, err);
+	}
+	terminal_show(&s->term);
+	terminal_restore(&s->term);
+	return r < 0 ? r : 0;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "recapctl/recapctl.h"
+
+#include <string.h>
+
+/* The length of the UTF-8 sequence at `s` and its code point; 0: it is not one (RFC 3629). */
+static size_t decode(const unsigned char *s, uint32_t *ret)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t n = *s < 0x80 ? 1 : *s >> 5 == 6 ? 2 : *s >> 4 == 14 ? 3 : *s >> 3 == 30 ? 4 : 0;
+	uint32_t c = n == 1 ? *s : *s & (0x7f >> n);
+
+	if (!n)
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if (s[i] >> 6 != 2)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+		return 0;
+	*ret = c;
+	return n;
+}
+
+/* Controls, and the invisible characters that reorder or hide text. */
+static bool is_unsafe(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x2069) || c == 0xfeff;
+}
+
+void text_clean(char *s)
+{
+	const unsigned char *in = (unsigned char *)s;
+	char *out = s;
+
+	while (*in) {
+		uint32_t c = 0;
+		size_t n = decode(in, &c);
+
+		if (!n || is_unsafe(c)) {
+			*out++ = '?';
+			in += n ? n : 1;
+			continue;
+		}
+		memmove(out, in, n);
+		out += n;
+		in += n;
+	}
+	*out = '\0';
+}
+
+void text_age(const char *since, time_t now, char ret[static TEXT_AGE_SIZE])
+{
+	static const struct {
+		char unit;
+		int64_t seconds;
+	} units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+	struct tm tm = {};
+	int64_t age;
+	size_t i = 0;
+
+	if (!since || !strptime(since, "%Y-%m-%dT%H:%M:%S", &tm)) {
+		strcpy(ret, "?");
+		return;
+	}
+	age = (int64_t)now - timegm(&tm);
+	if (age < 0)
+		age = 0;
+	/* Two of a unit at least: "90m" tells more than "1h". */
+	while (i < ARRAY_SIZE(units) - 1 && age < 2 * units[i].seconds)
+		i++;
+	snprintf(ret, TEXT_AGE_SIZE, "%lld%c", (long long)(age / units[i].seconds), units[i].unit);
+}
