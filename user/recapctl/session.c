@@ -219,8 +219,9 @@ static void wanted_events(const struct session *s, struct pollfd p[POLL_COUNT])
 	p[POLL_LINK] = (struct pollfd){s->link.fd, POLLIN, 0};
 	p[POLL_SIGNALS] = (struct pollfd){s->signals, POLLIN, 0};
 	p[POLL_CONTROL] = (struct pollfd){s->control.fd, POLLIN, 0};
-	p[POLL_PTY] = (struct pollfd){t->master, (short)(POLLIN | to_pty), 0};
-	/* Keys wait in the terminal until the tool runs and has read those before. */
+	/* Until the tool runs the terminal is not raw, and would interpret keys and output once more. */
+	p[POLL_PTY] = (struct pollfd){t->raw ? t->master : -1, (short)(POLLIN | to_pty), 0};
+	/* Keys wait in the terminal until the tool has read those before. */
 	p[POLL_STDIN] = (struct pollfd){t->raw && t->stdin_open && !t->n_typed ? STDIN_FILENO : -1,
 					POLLIN, 0};
 }
