@@ -19,6 +19,12 @@ int fd_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *re
 /* As fd_read_file(), into a buffer of the caller's; -EFBIG when it does not fit with its NUL. */
 int fd_read_small(int dirfd, const char *path, char *buf, size_t size) must_check;
 
+/*
+ * Open `path` under `dirfd` without following a symbolic link at any component and without leaving the
+ * folder: for trees that someone else made. O_CLOEXEC is added. The descriptor, or -errno.
+ */
+int fd_open_beneath(int dirfd, const char *path, int flags) must_check;
+
 /* Write all of `len` bytes, over partial writes and EINTR. */
 int fd_write_all(int fd, const void *buf, size_t len) must_check;
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Unpacking one layer of an image, which is hostile, into a folder that overlayfs can use as it is.
+ */
+#ifndef RECAP_LAYER_H
+#define RECAP_LAYER_H
+
+#include <stdint.h>
+
+#include "core/blob.h"
+
+#define LAYER_ENTRIES_MAX 1000000
+#define LAYER_NAMES_MAX	  (64 << 20) /* bytes of folder names, kept until the end for their times */
+
+/* What may still be unpacked of an image, in bytes; layer_unpack() takes off what it used. */
+struct layer_budget {
+	uint64_t stream; /* of the uncompressed archives */
+	uint64_t files;	 /* of the files' lengths, holes included */
+};
+
+/*
+ * Unpack the layer `desc` of the layout into the empty folder `dirfd`, and verify the blob's digest
+ * and size and the layer's diff ID. On failure the folder holds rubbish, and nothing outside was
+ * touched.
+ *
+ * Whiteouts become those of overlayfs. Dropped: device nodes, FIFOs, sockets, set-id bits and all
+ * extended attributes but user.*. Refused: "..", a path through something that is no folder, a hard
+ * link to what is not a regular file of this layer, and the extended attributes that overlayfs
+ * gives a meaning to.
+ */
+int layer_unpack(int layout, const struct descriptor *desc, const char *diff_id, int dirfd,
+		 struct layer_budget *budget, uint64_t *ret_bytes, struct error *err) must_check;
+
+#endif
