@@ -119,6 +119,10 @@ static void serve_http(int listener)
 		return;
 	if (recv(fd, request, sizeof(request), 0) > 0)
 		send(fd, reply, sizeof(reply) - 1, MSG_NOSIGNAL);
+	/* Closing with a part of the request unread would reset the connection, and lose the reply. */
+	shutdown(fd, SHUT_WR);
+	while (recv(fd, request, sizeof(request), 0) > 0)
+		;
 	close(fd);
 }
 

@@ -51,10 +51,13 @@ export RT_CRUN_ROOT=$RT/crun
 export RT_CONTAINERD_SOCKET=$RT/containerd/containerd.sock
 export RT_DOCKER_SOCKET=$RT/docker/docker.sock
 
-# Where runtimes keep things that no option moves; removed at the end when empty and not there before.
-RT_FIXED_FOLDERS=(/run/containerd/s /run/containerd/fifo /run/containerd /run/docker /run/netns
-	/run/libpod /run/crun /run/runc /var/lib/cni/results /var/lib/cni/networks /var/lib/cni
-	/var/lib/containers/cache /var/lib/containers /etc/containers/networks /etc/docker)
+# Where runtimes keep things that no option moves, and podman's cache of where it has seen which layer;
+# removed at the end when not there before, folders only when empty.
+RT_FIXED=(/run/containerd/s /run/containerd/fifo /run/containerd /run/docker/plugins /run/docker
+	/run/netns /run/libpod /run/crun /run/runc /run/containers/networks /run/containers
+	/var/lib/cni/results /var/lib/cni/networks /var/lib/cni
+	/var/lib/containers/cache/blob-info-cache-v1.boltdb /var/lib/containers/cache
+	/var/lib/containers /etc/containers/networks /etc/docker)
 RT_CGROUP_PARENTS=(default docker k8s.io libpod_parent recap-test)
 RT_CGROUP=recap-test # parent of runc's and crun's containers
 
@@ -152,16 +155,30 @@ rt_cgroup2() {
 	findmnt -n -o TARGET -t cgroup2 | head -n 1
 }
 
-rt_prepare() {
-	local folder
+# A daemon that has ended on its own (a crash, a reboot): what stands around it is of no use.
+rt_is_broken() {
+	local file
 
+	for file in "$RT"/*.pid; do
+		[ -e "$file" ] || continue
+		rt_alive "$(basename "$file" .pid)" || return 0
+	done
+	return 1
+}
+
+rt_prepare() {
+	local path
+
+	if rt_is_broken; then
+		rt_down
+	fi
 	[ -e "$RT/before" ] && return
 	[ -e "$RT_IMAGES/stamp" ] || rt_fail "no images in $RT_IMAGES: run tests/system/images.sh" || return
 	mkdir -p "$RT"/{log,cri,docker,containerd,podman}
 	chmod 700 "$RT"
 	{
-		for folder in "${RT_FIXED_FOLDERS[@]}"; do
-			if [ -e "$folder" ]; then echo "$folder"; fi
+		for path in "${RT_FIXED[@]}"; do
+			if [ -e "$path" ]; then echo "$path"; fi
 		done
 		rt_cgroup_parents
 	} >"$RT/before.new"
@@ -711,15 +728,15 @@ rt_unmount() {
 	return 0
 }
 
-# rmdir only: a cgroup or folder that somebody uses is not empty.
+# rmdir only, or as much: a cgroup or folder that somebody uses is not empty.
 rt_remove_parents() {
-	local parent
+	local parent path
 
 	rt_cgroup_parents | grep -vxF -f "$RT/before" | while read -r parent; do
 		find "$parent" -depth -type d -exec rmdir {} + 2>/dev/null
 	done
-	for parent in "${RT_FIXED_FOLDERS[@]}"; do
-		grep -qxF "$parent" "$RT/before" || rmdir "$parent" 2>/dev/null
+	for path in "${RT_FIXED[@]}"; do
+		grep -qxF "$path" "$RT/before" || rm -d "$path" 2>/dev/null
 	done
 	return 0
 }
