@@ -50,6 +50,14 @@ static const char *skip_space(const char *p, const char *end)
 	return p;
 }
 
+/* The length of the value between `p` and `end` without the white space behind it. */
+static size_t trimmed(const char *p, const char *end)
+{
+	while (end > p && strchr(" \t\n\r", end[-1]))
+		end--;
+	return end - p;
+}
+
 /* Behind the string that starts at `p`; NULL: it does not end. */
 static const char *skip_string(const char *p, const char *end)
 {
@@ -122,7 +130,7 @@ int raw_member(const char *text, size_t len, const char *key, const char **ret, 
 			return -EPROTO;
 		if (name_len == strlen(key) && !memcmp(name, key, name_len)) {
 			*ret = value;
-			*ret_len = p - value;
+			*ret_len = trimmed(value, p);
 			return 0;
 		}
 		p = skip_space(p, end);

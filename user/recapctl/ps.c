@@ -8,26 +8,33 @@
 
 static const char *const head[] = {"ID", "IMAGE", "TARGET", "STATE", ">AGE", "COMMAND", NULL};
 
-/* The words of the command, clipped between two characters. */
-static void command_text(struct json_object *capsule, char buf[static COMMAND_SHOWN + 8])
+/* Clip to `max` characters, which may have several bytes each. */
+static void clip(char *s, size_t max)
+{
+	for (; *s; s++) {
+		if ((*s & 0xc0) == 0x80)
+			continue;
+		if (!max--) {
+			strcpy(s, "...");
+			return;
+		}
+	}
+}
+
+/* The words of the command; what does not fit here is clipped anyway. */
+static void command_text(struct json_object *capsule, char *buf, size_t size)
 {
 	struct json_object *words = json_get(capsule, "command", json_type_array);
 	size_t n = 0;
 
 	buf[0] = '\0';
-	for (size_t i = 0; words && i < json_object_array_length(words); i++) {
+	for (size_t i = 0; words && i < json_object_array_length(words) && n < size; i++) {
 		const char *word = json_object_get_string(json_object_array_get_idx(words, i));
 
-		n += snprintf(buf + n, COMMAND_SHOWN + 1 - n, "%s%s", i ? " " : "",
-			      word ? word : "");
-		if (n <= COMMAND_SHOWN)
-			continue;
-		n = COMMAND_SHOWN;
-		while (n && (buf[n] & 0xc0) == 0x80)
-			n--;
-		strcpy(buf + n, "...");
-		return;
+		n += snprintf(buf + n, size - n, "%s%s", i ? " " : "", word ? word : "");
 	}
+	text_clean(buf);
+	clip(buf, COMMAND_SHOWN);
 }
 
 /* "quarantined: PID 123 (nginx) holds descriptor 7 (+2)" */
@@ -51,10 +58,10 @@ static void add_state(struct table *t, struct json_object *capsule)
 
 static void add_capsule(struct table *t, struct json_object *c, time_t now)
 {
-	char age[TEXT_AGE_SIZE], command[COMMAND_SHOWN + 8];
+	char age[TEXT_AGE_SIZE], command[4 * COMMAND_SHOWN + 8];
 
 	text_age(json_get_str(c, "started_at"), now, age);
-	command_text(c, command);
+	command_text(c, command, sizeof(command));
 	table_addf(t, "%.12s", json_get_str(c, "id") ?: "");
 	table_add(t, json_get_str(json_get(c, "image", json_type_object), "ref"));
 	table_add(t, json_get_str(json_get(c, "target", json_type_object), "name"));
