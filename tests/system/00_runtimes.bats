@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # The ground that all other system tests stand on: each runtime starts, runs containers, and goes
-# without a trace. In a work folder of its own, so that it neither sees nor ends the others' runtimes.
+# without a trace. In a work folder of its own, so that it neither sees nor ends the others'
+# runtimes.
 
 export RT=/var/lib/recap-test-smoke
 load common

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * The application that capsules are brought to: a server that is PID 1 of a container without a
- * shell. It answers "recap app" over HTTP on 127.0.0.1:8080 (-p PORT for another) and has one worker
- * child. It never reaps children that it did not fork itself, so that a zombie which something left
- * to it stays in sight.
+ * shell. It answers "recap app" over HTTP on 127.0.0.1:8080 (-p PORT for another) and has one
+ * worker child. It never reaps children that it did not fork itself, so that a zombie which
+ * something left to it stays in sight.
  *
  * With -s it also takes descriptors on the abstract socket @recap-app (SOCK_SEQPACKET), one per
  * connection, and holds on to them: a capsule can so leave a reference to its own layer with the
@@ -119,7 +119,7 @@ static void serve_http(int listener)
 		return;
 	if (recv(fd, request, sizeof(request), 0) > 0)
 		send(fd, reply, sizeof(reply) - 1, MSG_NOSIGNAL);
-	/* Closing with a part of the request unread would reset the connection, and lose the reply. */
+	/* Closing with a part of the request unread would reset the connection: the reply lost. */
 	shutdown(fd, SHUT_WR);
 	while (recv(fd, request, sizeof(request), 0) > 0)
 		;
@@ -214,7 +214,7 @@ static void serve_fds(struct held *held, int listener)
 
 	if (conn < 0)
 		return;
-	/* Peeking without room for control data reads the text and leaves the descriptor where it is. */
+	/* Peeking without room for control data reads the text and leaves the descriptor there. */
 	if (recv(conn, order, sizeof(order) - 1, MSG_PEEK) <= 0)
 		goto out;
 	if (!strcmp(order, "flight") && !hold_fd(held, conn))

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # tests/system/images.sh: make the images of the tests, without a network, and print their folder,
-# $B/images ($B is the build folder, "build" unless set). Nothing is done when they are there already
-# and nothing that goes into them has changed.
+# $B/images ($B is the build folder, "build" unless set). Nothing is done when they are there
+# already and nothing that goes into them has changed.
 #
 #   rootfs/NAME    the image's files, for runc and crun
 #   oci/NAME       an OCI layout

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The capsule of the tests: one static program, the first argument says what it does. Whatever fails
- * is one line on standard error and exit status 1; the wrong arguments are exit status 2.
+ * The capsule of the tests: one static program, the first argument says what it does. Whatever
+ * fails is one line on standard error and exit status 1; the wrong arguments are exit status 2.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -152,7 +152,7 @@ static int do_ignore_term(char **arg)
 	return do_sleep(arg);
 }
 
-/* What daemon(3) does, and once more: nothing but the kernel's tag still links it to the capsule. */
+/* What daemon(3) does, and once more: nothing but the kernel's tag links it to the capsule. */
 static int do_daemon(char **arg)
 {
 	long seconds = number(arg[0]);

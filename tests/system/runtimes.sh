@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: MIT
 #
 # Real container runtimes for the tests: docker, containerd, cri (containerd's CRI plugin), podman,
-# runc and crun. Source it for the functions below, or run `tests/system/runtimes.sh FUNCTION ARG...`.
+# runc and crun. Source it for the functions below, or run `tests/system/runtimes.sh FUNCTION
+# ARG...`.
 #
 #   rt_up RUNTIME...                 start what they need; nothing is done for what is up already
-#   rt_down                          stop all and remove every trace, whatever state it is in: a crashed
-#                                    run's leftovers too
+#   rt_down                          stop all and remove every trace, whatever state it is in:
+#                                    a crashed run's leftovers too
 #   rt_run [OPTION...] RUNTIME NAME IMAGE [CMD...]   start a container, print its full ID
 #       -l KEY=VALUE                 a label (an annotation for runc and crun)
-#       -n none|bridge|host          network (none; for cri the pod's). "host" is that of the runtimes
+#       -n none|bridge|host          network (none; for cri the pod's); "host" is the runtimes' one
 #       -u UID                       user
 #       -o OPTION                    one more option for docker, podman or ctr run
 #       -j FILTER                    a jq filter over config.json, for runc and crun
@@ -19,19 +20,21 @@
 #   rt_exec RUNTIME NAME CMD...      run a command in it by the runtime's own means
 #   rt_docker, rt_ctr, rt_cri, rt_podman, rt_runc, rt_crun ARG...   the runtimes' own commands
 #
-# IMAGE is one of images.sh. A cri NAME is POD/CONTAINER in the Kubernetes namespace "default"; NAME alone
-# is a pod and a container of that name. The pod goes with its last container.
+# IMAGE is one of images.sh. A cri NAME is POD/CONTAINER in the Kubernetes namespace "default"; NAME
+# alone is a pod and a container of that name. The pod goes with its last container.
 #
-# Everything is private: state, sockets, images and logs ($RT/log) are below $RT, and the runtimes live in a
-# network namespace of their own, so that neither bridges nor iptables rules reach the machine's. Two $RT can
-# be used side by side. What runtimes only keep in fixed places (parent cgroups, /run/containerd/s)
-# is removed when it was not there before. RT_*_ROOT and so on below are what recapd's flags want to know.
+# Everything is private: state, sockets, images and logs ($RT/log) are below $RT, and the runtimes
+# live in a network namespace of their own, so that neither bridges nor iptables rules reach the
+# machine's. Two $RT can be used side by side. What runtimes only keep in fixed places (parent
+# cgroups, /run/containerd/s) is removed when it was not there before. RT_*_ROOT and so on below are
+# what recapd's flags want to know.
 #
 # crun refuses hybrid cgroup hierarchies. There it runs in a mount namespace without the v2 one; its
 # containers then have v1 cgroups only. On a pure v2 machine, and on pure v1, it runs as it is.
 #
-# Not to be had on a machine without CAP_SYS_RESOURCE: lower oom_score_adj, higher rlimits, --privileged
-# with runc. With systemd not running: systemd cgroup drivers and the *.scope names that go with them.
+# Not to be had on a machine without CAP_SYS_RESOURCE: lower oom_score_adj, higher rlimits,
+# --privileged with runc. With systemd not running: systemd cgroup drivers and the *.scope names
+# that go with them.
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 	set -euo pipefail
@@ -51,8 +54,8 @@ export RT_CRUN_ROOT=$RT/crun
 export RT_CONTAINERD_SOCKET=$RT/containerd/containerd.sock
 export RT_DOCKER_SOCKET=$RT/docker/docker.sock
 
-# Where runtimes keep things that no option moves, and podman's cache of where it has seen which layer;
-# removed at the end when not there before, folders only when empty.
+# Where runtimes keep things that no option moves, and podman's cache of where it has seen which
+# layer; removed at the end when not there before, folders only when empty.
 RT_FIXED=(/run/containerd/s /run/containerd/fifo /run/containerd /run/docker/plugins /run/docker
 	/run/netns /run/libpod /run/crun /run/runc /run/containers/networks /run/containers
 	/var/lib/cni/results /var/lib/cni/networks /var/lib/cni
@@ -602,9 +605,11 @@ rt_bundle_run() { # RUNTIME NAME IMAGE [CMD...]
 	rm -rf "$bundle"
 	mkdir -p "$bundle"
 	cp -a "$RT_IMAGES/rootfs/$image" "$bundle/rootfs"
-	(cd "$bundle" && "$runtime" spec) &&
-		rt_bundle_config "$runtime" "$name" "$image" "$@" <"$bundle/config.json" | jq "$filter" >"$bundle/new" &&
-		mv "$bundle/new" "$bundle/config.json" &&
+	# The template is only written to config.json, and never over one.
+	(cd "$bundle" && "$runtime" spec && mv config.json template) &&
+		rt_bundle_config "$runtime" "$name" "$image" "$@" <"$bundle/template" \
+			>"$bundle/unfiltered" &&
+		jq "$filter" "$bundle/unfiltered" >"$bundle/config.json" &&
 		"rt_$runtime" run -d --bundle "$bundle" "$name" </dev/null >"$bundle/log" 2>&1 ||
 		rt_fail "$runtime: $(cat "$bundle/log")" || return
 	echo "$name"
