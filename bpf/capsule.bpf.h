@@ -55,8 +55,13 @@ static __always_inline bool tree_exec(struct task_struct *task)
 		return false;
 	id = tag->capsule;
 	c = bpf_map_lookup_elem(&capsules, &id);
-	if (c && __sync_val_compare_and_swap(&c->tool_pid, 0, BPF_CORE_READ(task, tgid)) == 0)
+	if (c && __sync_val_compare_and_swap(&c->tool_pid, 0, BPF_CORE_READ(task, tgid)) == 0) {
 		c->exec_ns = bpf_ktime_get_boot_ns();
+		__sync_val_compare_and_swap(&c->state, RECAP_CAPSULE_CREATED,
+					    RECAP_CAPSULE_RUNNING);
+		if (c->flags & RECAP_CAPSULE_HINT_EXEC)
+			hint(RECAP_EVENT_TOOL_EXEC, id);
+	}
 	return true;
 }
 

@@ -66,13 +66,17 @@ enum recap_capsule_state {
 	RECAP_CAPSULE_QUARANTINED,
 };
 
+enum recap_capsule_flags {
+	RECAP_CAPSULE_HINT_EXEC = 1, /* somebody waits to hear that the tool has started */
+};
+
 /*
  * Map `capsules`: key is the capsule's ID (a number; 12 hex digits where people see it). recapd makes
  * and removes the entry and sets `state`; everything below it is the kernel's own count.
  */
 struct recap_capsule {
-	__u32 state; /* enum recap_capsule_state */
-	__u32 pad;
+	__u32 state;	    /* enum recap_capsule_state */
+	__u32 flags;	    /* enum recap_capsule_flags */
 	__u64 target;	    /* key of the target in `containers` */
 	__u64 created_ns;   /* CLOCK_BOOTTIME, as are all below; 0: not yet */
 	__u64 exec_ns;	    /* the tool's exec */
@@ -110,6 +114,7 @@ struct recap_counter_key {
 /* Ring buffer `events`: hints that a map changed. Losing one loses nothing. */
 enum recap_event_type {
 	RECAP_EVENT_CONTAINER = 1, /* id: key in `containers` that came, changed or went */
+	RECAP_EVENT_TOOL_EXEC,	   /* id: capsule */
 	RECAP_EVENT_TOOL_EXIT,	   /* id: capsule */
 	RECAP_EVENT_TREE_EMPTY,	   /* id: capsule */
 };

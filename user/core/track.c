@@ -390,10 +390,12 @@ int track_container(struct track *t, uint64_t id, struct recap_container *ret)
 
 /* ---- capsules ---------------------------------------------------------------------------------- */
 
-int track_capsule_add(struct track *t, uint64_t id, uint64_t target, const char *image)
+int track_capsule_add(struct track *t, uint64_t id, uint64_t target, const char *image,
+		      unsigned int flags)
 {
 	struct recap_capsule c = {
 		.state = RECAP_CAPSULE_CREATED,
+		.flags = flags,
 		.target = target,
 		.created_ns = clock_boot_ns(),
 	};
@@ -476,6 +478,16 @@ static int read_tasks(struct track *t, struct recap_task_record **ret)
 	else
 		*ret = tasks;
 	return n;
+}
+
+int track_tool_signal(struct track *t, uint64_t id, int sig)
+{
+	struct recap_capsule c;
+	int r = track_capsule_get(t, id, &c);
+
+	if (r < 0 || !c.tool_pid || c.exit_ns)
+		return r < 0 ? r : -ESRCH;
+	return signal_one(t, id, c.tool_pid, sig) ? 0 : -ESRCH;
 }
 
 static int by_process(const void *a, const void *b)

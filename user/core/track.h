@@ -45,7 +45,8 @@ int track_container(struct track *t, uint64_t id, struct recap_container *ret) m
 /* ---- capsules ---- */
 
 /* Make the entry of a capsule. -E2BIG when the map is full (and counted), -EEXIST. */
-int track_capsule_add(struct track *t, uint64_t id, uint64_t target, const char *image) must_check;
+int track_capsule_add(struct track *t, uint64_t id, uint64_t target, const char *image,
+		      unsigned int flags) must_check;
 int track_capsule_get(struct track *t, uint64_t id, struct recap_capsule *ret) must_check;
 void track_capsule_state(struct track *t, uint64_t id, enum recap_capsule_state state);
 void track_capsule_remove(struct track *t, uint64_t id);
@@ -64,6 +65,9 @@ int track_tag_self(struct track *t, uint64_t id) must_check;
  * is then read again, so that no reused PID is hit. Returns how many were signalled, or -errno.
  */
 int track_capsule_signal(struct track *t, uint64_t id, int sig, pid_t except) must_check;
+
+/* Send `sig` to the tool itself. 0, -ESRCH when it does not run, or -errno. */
+int track_tool_signal(struct track *t, uint64_t id, int sig) must_check;
 
 /* ---- who keeps a layer ---- */
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* A capsule's inside, for capsule.c, which moves it, and record.c, which shows it. */
+#ifndef RECAP_CAPSULE_INTERNAL_H
+#define RECAP_CAPSULE_INTERNAL_H
+
+#include "core/capsule.h"
+#include "core/target.h"
+
+enum capsule_state {
+	CAPSULE_STATE_CREATED,
+	CAPSULE_STATE_RUNNING,
+	CAPSULE_STATE_DRAINING,
+	CAPSULE_STATE_DROPPED,
+	CAPSULE_STATE_QUARANTINED,
+	CAPSULE_STATE_FAILED, /* the tool never ran; all was undone */
+};
+
+struct capsule_times {
+	uint64_t resolve, prepare, inject, run, drain, escape, drop, total; /* microseconds */
+};
+
+struct capsule {
+	struct capsule *next;
+	struct capsule_set *set;
+	uint64_t id;
+	char name[13]; /* the ID as people see it */
+	enum capsule_state state;
+	bool detached, tracked, reaped, overlay_busy;
+
+	/* what it is */
+	char *image_ref, *image_digest;
+	char **argv;
+	struct target_name target_name;
+
+	/* what it holds */
+	struct target target;
+	struct cow cow;
+	struct cgroup cgroup;
+	struct inject_report *report;
+	int pidfd; /* of our init in the target */
+	pid_t pid;
+	struct loop_source pidfd_source;
+
+	/* what happened to it; times are CLOCK_BOOTTIME, 0: not yet */
+	struct recap_capsule k; /* the kernel's counts, as last read */
+	const char *reason;	/* why it was ended; NULL: by itself */
+	struct error error;	/* why the tool never ran */
+	uint64_t arrived_ns, resolved_ns, created_ns, drain_ns, escape_ns, escaped_ns, done_ns;
+	struct capsule_times us;
+	unsigned int killed;
+	uint64_t lost_events0, lost_events; /* of the ring buffer: at the start, and since then */
+	struct recap_holder_record *holders;
+	size_t n_holders;
+
+	/* what is due */
+	uint64_t wake_ns, timeout_ns, grace_ns, kill_ns, first_kill_ns, retry_ns;
+	unsigned int rounds;
+};
+
+/* The record of design and interface, as a new object. */
+struct json_object *record_json(const struct capsule *c);
+
+/* Fill in `us` from the times. */
+void record_times(struct capsule *c);
+
+#endif

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "core/loop.h"
+
+#include <stdbool.h>
+#include <sys/epoll.h>
+
+#define BATCH 64
+
+struct loop {
+	int epoll;
+	bool stop;
+	struct epoll_event events[BATCH];
+	int n, at; /* events fetched, and the one being served */
+};
+
+int loop_new(struct loop **ret, struct error *err)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+
+	if (!loop)
+		return error_set(err, ENOMEM, "out of memory");
+	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll < 0) {
+		free(loop);
+		return error_sys(err, errno, "epoll_create1");
+	}
+	*ret = loop;
+	return 0;
+}
+
+void loop_free(struct loop *loop)
+{
+	if (!loop)
+		return;
+	close(loop->epoll);
+	free(loop);
+}
+
+int loop_add(struct loop *loop, struct loop_source *s, int fd, uint32_t events, loop_fn fn,
+	     void *arg)
+{
+	struct epoll_event e = {.events = events, .data.ptr = s};
+
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &e) < 0)
+		return -errno;
+	s->fd = fd;
+	s->fn = fn;
+	s->arg = arg;
+	return 0;
+}
+
+int loop_change(struct loop *loop, struct loop_source *s, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.ptr = s};
+
+	return epoll_ctl(loop->epoll, EPOLL_CTL_MOD, s->fd, &e) < 0 ? -errno : 0;
+}
+
+void loop_remove(struct loop *loop, struct loop_source *s)
+{
+	if (s->fd < 0)
+		return;
+	epoll_ctl(loop->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+	for (int i = loop->at + 1; i < loop->n; i++)
+		if (loop->events[i].data.ptr == s)
+			loop->events[i].data.ptr = NULL;
+	s->fd = -1;
+}
+
+int loop_run(struct loop *loop)
+{
+	while (!loop->stop) {
+		loop->n = epoll_wait(loop->epoll, loop->events, BATCH, -1);
+		if (loop->n < 0 && errno != EINTR)
+			return -errno;
+		for (loop->at = 0; loop->at < loop->n; loop->at++) {
+			struct loop_source *s = loop->events[loop->at].data.ptr;
+
+			if (s)
+				s->fn(loop->events[loop->at].events, s->arg);
+		}
+		loop->n = 0;
+	}
+	return 0;
+}
+
+void loop_stop(struct loop *loop)
+{
+	loop->stop = true;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The one epoll loop. A source is a descriptor and what to do when it is ready. */
+#ifndef RECAP_LOOP_H
+#define RECAP_LOOP_H
+
+#include <stdint.h>
+
+#include "common/error.h"
+
+struct loop;
+
+typedef void (*loop_fn)(uint32_t events, void *arg);
+
+/* Embedded in its owner; must stay where it is while it is in the loop. */
+struct loop_source {
+	int fd; /* -1: not in a loop */
+	loop_fn fn;
+	void *arg;
+};
+
+int loop_new(struct loop **ret, struct error *err) must_check;
+void loop_free(struct loop *loop);
+
+/* Watch `fd` for `events` (epoll(7)). The descriptor stays the caller's. */
+int loop_add(struct loop *loop, struct loop_source *s, int fd, uint32_t events, loop_fn fn,
+	     void *arg) must_check;
+
+/* Watch for other events. */
+int loop_change(struct loop *loop, struct loop_source *s, uint32_t events) must_check;
+
+/* Forget the source: its function is not called again, not even for events already fetched. Idempotent. */
+void loop_remove(struct loop *loop, struct loop_source *s);
+
+/* Serve until loop_stop(). */
+int loop_run(struct loop *loop) must_check;
+void loop_stop(struct loop *loop);
+
+#endif
