@@ -444,36 +444,42 @@ static void ages_are_short(void **state)
 	expect_age(NULL, "?");
 }
 
+static struct raw raw_of(const char *text)
+{
+	return (struct raw){text, strlen(text)};
+}
+
 static void expect_member(const char *text, const char *want)
 {
-	const char *value;
-	size_t len;
+	static const char *const key = "k";
+	struct raw value;
 
-	assert_int_equal(raw_member(text, strlen(text), "k", &value, &len), 0);
-	assert_int_equal(len, strlen(want));
-	assert_memory_equal(value, want, len);
+	assert_int_equal(raw_members(raw_of(text), &key, &value, 1), 0);
+	assert_non_null(value.text);
+	assert_int_equal(value.len, strlen(want));
+	assert_memory_equal(value.text, want, value.len);
 }
 
 static void raw_members_are_found(void **state)
 {
 	static const char *const absent[] = {"{}", " { } ", "{\"a\":{\"k\":1}}",
 					     "{\"a\":\"\\\"k\\\":1\"}"};
-	static const char *const bad[] = {"",	      "[]",	   "{",
-					  "{\"k\"",   "{\"k\":",   "{\"k\":[",
-					  "{\"a\":1", "{\"k\":\"", "{\"k\":\"\\",
-					  "{k:1}"};
-	const char *value;
-	size_t len;
+	static const char *const bad[] = {
+		"",	    "[]",	 "{",		"{\"k\"", "{\"k\":", "{\"k\":[",
+		"{\"a\":1", "{\"k\":\"", "{\"k\":\"\\", "{k:1}",  "{\"k\":1"};
+	static const char *const key = "k";
+	struct raw value;
 
 	expect_member("{\"k\":1}", "1");
 	expect_member(" {\"a\" : [{\"k\":2}], \"k\" : true , \"b\":0}", "true");
 	expect_member("{\"k\":\"}\\\"]\"}", "\"}\\\"]\"");
 	expect_member("{\"k\":[{},[\"]\"]]}", "[{},[\"]\"]]");
-	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
-		assert_int_equal(raw_member(absent[i], strlen(absent[i]), "k", &value, &len),
-				 -ENOENT);
+	for (size_t i = 0; i < ARRAY_SIZE(absent); i++) {
+		assert_int_equal(raw_members(raw_of(absent[i]), &key, &value, 1), 0);
+		assert_null(value.text);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(raw_member(bad[i], strlen(bad[i]), "k", &value, &len), -EPROTO);
+		assert_int_equal(raw_members(raw_of(bad[i]), &key, &value, 1), -EPROTO);
 }
 
 int main(void)

@@ -23,10 +23,11 @@ int client_print(const struct ctl *ctl, const char *method, struct json_object *
 {
 	cleanup_json struct json_object *owned = params;
 	cleanup_varlink struct varlink v;
-	const char *text, *raw;
 	struct error err = {};
-	size_t len, raw_len;
+	const char *text;
+	struct raw raw;
 	bool continues;
+	size_t len;
 	int r = varlink_connect(ctl->socket, &v, &err);
 
 	if (r == 0)
@@ -34,10 +35,10 @@ int client_print(const struct ctl *ctl, const char *method, struct json_object *
 	if (r == 0)
 		r = varlink_wait(&v, &text, &len, &err);
 	if (r == 0)
-		r = raw_reply(text, len, member, &raw, &raw_len, &continues, &err);
+		r = raw_reply(text, len, member, &raw, &continues, &err);
 	if (r < 0)
 		return ctl_fail(ctl, &err);
-	raw_print(raw, raw_len);
+	raw_print(raw);
 	return ctl_finish(ctl, CTL_OK);
 }
 
@@ -73,26 +74,25 @@ static const char *skip_string(const char *p, const char *end)
 /* Behind the value that starts at `p`; NULL: it does not end. Brackets are counted, not matched. */
 static const char *skip_value(const char *p, const char *end)
 {
+	static const bool special[256] = {
+		['"'] = true, ['{'] = true, ['['] = true, ['}'] = true, [']'] = true, [','] = true};
 	int depth = 0;
 
-	while (p < end) {
+	for (; p < end; p++) {
+		if (!special[(unsigned char)*p])
+			continue;
 		if (*p == '"') {
 			p = skip_string(p, end);
 			if (!p || !depth)
 				return p;
-			continue;
-		}
-		if (*p == '{' || *p == '[') {
+			p--;
+		} else if (*p == '{' || *p == '[') {
 			depth++;
-		} else if (*p == '}' || *p == ']') {
-			if (!depth)
-				return p;
-			if (--depth == 0)
-				return p + 1;
-		} else if (*p == ',' && !depth) {
+		} else if (!depth) {
 			return p;
+		} else if (*p != ',' && --depth == 0) {
+			return p + 1;
 		}
-		p++;
 	}
 	return NULL;
 }
@@ -117,54 +117,59 @@ static const char *next_member(const char *p, const char *end, const char **ret_
 	return skip_value(*ret_value, end);
 }
 
-int raw_member(const char *text, size_t len, const char *key, const char **ret, size_t *ret_len)
+static void take_member(const char *name, size_t name_len, struct raw value,
+			const char *const *keys, struct raw *ret, size_t n)
 {
-	const char *end = text + len, *p = skip_space(text, end), *name, *value;
+	for (size_t i = 0; i < n; i++)
+		if (strlen(keys[i]) == name_len && !memcmp(keys[i], name, name_len))
+			ret[i] = value;
+}
+
+int raw_members(struct raw object, const char *const *keys, struct raw *ret, size_t n)
+{
+	const char *end = object.text + object.len, *name, *value;
+	const char *p = skip_space(object.text, end);
 	size_t name_len;
 
+	memset(ret, 0, n * sizeof(*ret));
 	if (p == end || *p != '{')
 		return -EPROTO;
 	for (p = skip_space(p + 1, end); p < end && *p != '}'; p = skip_space(p, end)) {
 		p = next_member(p, end, &name, &name_len, &value);
 		if (!p)
 			return -EPROTO;
-		if (name_len == strlen(key) && !memcmp(name, key, name_len)) {
-			*ret = value;
-			*ret_len = trimmed(value, p);
-			return 0;
-		}
+		take_member(name, name_len, (struct raw){value, trimmed(value, p)}, keys, ret, n);
 		p = skip_space(p, end);
 		if (p < end && *p == ',')
 			p++;
 	}
-	return p < end ? -ENOENT : -EPROTO;
+	return p < end ? 0 : -EPROTO;
 }
 
-int raw_reply(const char *text, size_t len, const char *member, const char **ret, size_t *ret_len,
+int raw_reply(const char *text, size_t len, const char *member, struct raw *ret,
 	      bool *ret_continues, struct error *err)
 {
-	const char *params, *value;
-	size_t params_len, n;
-	int r;
+	enum { ERROR, CONTINUES, PARAMETERS, COUNT };
+	static const char *const keys[COUNT] = {"error", "continues", "parameters"};
+	struct raw got[COUNT], found = {};
+	int r = raw_members((struct raw){text, len}, keys, got, COUNT);
 
-	if (raw_member(text, len, "error", &value, &n) != -ENOENT) {
+	if (r < 0 || got[ERROR].text) {
 		cleanup_json struct json_object *none = NULL;
 
 		r = varlink_parse_reply(text, len, &none, NULL, err);
 		return r < 0 ? r : error_set(err, EPROTO, "recapd's reply makes no sense");
 	}
-	*ret_continues = raw_member(text, len, "continues", &value, &n) == 0 && n == 4 &&
-			 !memcmp(value, "true", 4);
-	r = raw_member(text, len, "parameters", &params, &params_len);
-	if (r == 0 && member)
-		r = raw_member(params, params_len, member, &params, &params_len);
-	if (r < 0)
+	found = got[PARAMETERS];
+	if (member && found.text && raw_members(got[PARAMETERS], &member, &found, 1) < 0)
+		found.text = NULL;
+	if (!found.text)
 		return error_set(err, EPROTO,
-				 "recapd's reply has no '%s': recapctl and recapd "
-				 "must be of the same version",
+				 "recapd's reply has no '%s': recapctl and recapd must be of the "
+				 "same version",
 				 member ? member : "parameters");
-	*ret = params;
-	*ret_len = params_len;
+	*ret = found;
+	*ret_continues = got[CONTINUES].len == 4 && !memcmp(got[CONTINUES].text, "true", 4);
 	return 0;
 }
 
@@ -183,11 +188,11 @@ static void print_escaped(const char *text, size_t len)
 	}
 }
 
-void raw_print(const char *text, size_t len)
+void raw_print(struct raw json)
 {
 	if (isatty(STDOUT_FILENO))
-		print_escaped(text, len);
+		print_escaped(json.text, json.len);
 	else
-		fwrite(text, 1, len, stdout);
+		fwrite(json.text, 1, json.len, stdout);
 	putchar('\n');
 }

@@ -6,8 +6,7 @@ static int print_record(const struct ctl *ctl, struct json_object *reply)
 {
 	struct json_object *record = json_get(reply, "container", json_type_object);
 	struct error err = {};
-	const char *text;
-	size_t len;
+	struct raw raw;
 
 	if (!record)
 		record = json_get(reply, "capsule", json_type_object);
@@ -15,11 +14,11 @@ static int print_record(const struct ctl *ctl, struct json_object *reply)
 		error_set(&err, EPROTO, "recapd's reply has neither a container nor a capsule");
 		return ctl_fail(ctl, &err);
 	}
-	text = json_object_to_json_string_length(record,
-						 JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-							 JSON_C_TO_STRING_NOSLASHESCAPE,
-						 &len);
-	raw_print(text, len);
+	raw.text = json_object_to_json_string_length(
+		record,
+		JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE,
+		&raw.len);
+	raw_print(raw);
 	return ctl_finish(ctl, CTL_OK);
 }
 

@@ -138,12 +138,11 @@ static int show_table(struct list *l, const char *text, size_t len, bool *ret_co
 
 static int show_json(const char *text, size_t len, bool *ret_continues, struct error *err)
 {
-	const char *raw;
-	size_t raw_len;
-	int r = raw_reply(text, len, "containers", &raw, &raw_len, ret_continues, err);
+	struct raw raw;
+	int r = raw_reply(text, len, "containers", &raw, ret_continues, err);
 
 	if (r == 0)
-		raw_print(raw, raw_len);
+		raw_print(raw);
 	return r;
 }
 

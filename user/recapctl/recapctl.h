@@ -119,19 +119,21 @@ int client_ask(const struct ctl *ctl, const char *method, struct json_object *pa
 int client_print(const struct ctl *ctl, const char *method, struct json_object *params,
 		 const char *member) must_check;
 
-/*
- * The text of the member `key` of the JSON object `text`, unparsed: replies can be large, and most of what
- * recapctl does with JSON is to pass it on. -ENOENT: there is none; -EPROTO: this is no JSON object.
- */
-int raw_member(const char *text, size_t len, const char *key, const char **ret,
-	       size_t *ret_len) must_check;
+/* A piece of JSON, unparsed: replies can be large, and most of what recapctl does with them is to pass them on. */
+struct raw {
+	const char *text; /* NULL: there is none */
+	size_t len;
+};
 
-/* The `member` of the reply's parameters (all of them when NULL), unparsed, and whether more follows. */
-int raw_reply(const char *text, size_t len, const char *member, const char **ret, size_t *ret_len,
+/* The members `keys` of `object`, in one pass. -EPROTO: it is no JSON object. */
+int raw_members(struct raw object, const char *const *keys, struct raw *ret, size_t n) must_check;
+
+/* The `member` of the reply's parameters (all of them when NULL), and whether another reply follows. */
+int raw_reply(const char *text, size_t len, const char *member, struct raw *ret,
 	      bool *ret_continues, struct error *err) must_check;
 
 /* Write JSON to standard output. What terminals act upon is escaped when it is one. */
-void raw_print(const char *text, size_t len);
+void raw_print(struct raw json);
 
 /* ---- text.c ---------------------------------------------------------------------------------- */
 

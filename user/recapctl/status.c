@@ -80,11 +80,12 @@ static void print_status(struct json_object *s)
 
 static void print_json(struct json_object *s)
 {
-	size_t len;
-	const char *text = json_object_to_json_string_length(
-		s, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	struct raw raw;
 
-	raw_print(text, len);
+	raw.text = json_object_to_json_string_length(
+		s, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &raw.len);
+
+	raw_print(raw);
 }
 
 int verb_status(struct ctl *ctl, int argc, char **argv)
