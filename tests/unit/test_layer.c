@@ -232,48 +232,6 @@ static void test_truncated_data(void **state)
 	expect_layer_refused(f, &t, "the archive is damaged");
 }
 
-/* Headers that libarchive would not write. */
-static void raw_header(struct tarball *t, char type, const char *name, uint64_t size)
-{
-	char *h = t->buf + t->used;
-	unsigned int sum = 0;
-
-	memset(h, 0, 512);
-	strcpy(h, name);
-	strcpy(h + 100, "0000644");
-	strcpy(h + 108, "0000000");
-	strcpy(h + 116, "0000000");
-	h[124] = (char)0x80; /* base 256: any size */
-	for (int i = 0; i < 8; i++)
-		h[135 - i] = (char)(size >> (8 * i));
-	strcpy(h + 136, "00000000000");
-	memset(h + 148, ' ', 8);
-	h[156] = type;
-	memcpy(h + 257, "ustar\00000", 8);
-	for (int i = 0; i < 512; i++)
-		sum += (unsigned char)h[i];
-	snprintf(h + 148, 8, "%06o", sum);
-	t->used += 512;
-}
-
-static void raw_data(struct tarball *t, const char *data, size_t len)
-{
-	size_t padded = (len + 511) / 512 * 512;
-
-	assert_true(t->used + padded <= t->size);
-	memset(t->buf + t->used, 0, padded);
-	memcpy(t->buf + t->used, data, len);
-	t->used += padded;
-}
-
-static struct tarball raw_tarball(size_t size)
-{
-	struct tarball t = {.buf = calloc(1, size), .size = size};
-
-	assert_non_null(t.buf);
-	return t;
-}
-
 /* A pax header with records of less than 100 bytes each. The last is NULL. */
 static void raw_pax(struct tarball *t, const char *const *records)
 {
