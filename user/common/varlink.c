@@ -46,13 +46,33 @@ static int grow(char **buf, size_t *size, size_t want, size_t max)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-/* Keep what descriptors came, or close every one of them when there are too many. */
-static bool keep_fds(struct varlink *v, struct msghdr *msg, size_t at)
+/* Where the last message starts that has begun by now. */
+static size_t last_message(const struct varlink *v)
+{
+	const char *nul = v->in_len > 1 ? memrchr(v->in, '\0', v->in_len - 1) : NULL;
+
+	return nul ? (size_t)(nul - v->in) + 1 : 0;
+}
+
+/* Keep one descriptor; false: there are too many, and it was closed. */
+static bool keep_fd(struct varlink *v, int fd, size_t at)
+{
+	if (v->n_fds == VARLINK_FDS_MAX) {
+		fd_close(fd);
+		return false;
+	}
+	v->fds[v->n_fds++] = (struct varlink_fd){fd, at};
+	return true;
+}
+
+/* Keep what descriptors came. false: there were more than may be. */
+static bool keep_fds(struct varlink *v, struct msghdr *msg)
 {
 	bool fits = !(msg->msg_flags & MSG_CTRUNC);
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		size_t at = last_message(v);
 
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -60,12 +80,7 @@ static bool keep_fds(struct varlink *v, struct msghdr *msg, size_t at)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (v->n_fds < VARLINK_FDS_MAX) {
-				v->fds[v->n_fds++] = (struct varlink_fd){fd, at};
-			} else {
-				fd_close(fd);
-				fits = false;
-			}
+			fits &= keep_fd(v, fd, at);
 		}
 	}
 	return fits;
@@ -108,14 +123,6 @@ static void compact(struct varlink *v)
 		v->fds[i].at -= gone;
 }
 
-/* Where the last message starts that has begun by now. */
-static size_t last_message(const struct varlink *v)
-{
-	const char *nul = v->in_len > 1 ? memrchr(v->in, '\0', v->in_len - 1) : NULL;
-
-	return nul ? (size_t)(nul - v->in) + 1 : 0;
-}
-
 static int receive(struct varlink *v, int flags)
 {
 	union {
@@ -136,7 +143,7 @@ static int receive(struct varlink *v, int flags)
 	if (n < 0)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 	v->in_len += n;
-	if (!keep_fds(v, &msg, last_message(v))) {
+	if (!keep_fds(v, &msg)) {
 		drop_fds(v);
 		return -EMSGSIZE;
 	}

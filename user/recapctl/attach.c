@@ -135,7 +135,8 @@ static int run_detached(struct ctl *ctl, struct attach *a)
 		error_set(&err, EPROTO, "recapd's reply names no capsule");
 		return ctl_fail(ctl, &err);
 	}
-	printf("%s\n", id);
+	text_print(stdout, id);
+	putchar('\n');
 	return ctl_finish(ctl, CTL_OK);
 }
 

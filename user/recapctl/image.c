@@ -12,12 +12,12 @@
 static const char *const head[] = {"REF", "DIGEST", ">LAYERS", ">SIZE", ">SHARED", ">AGE", NULL};
 
 /* The start of the hexadecimal part. */
-static void add_digest(struct table *t, struct json_object *image)
+static void short_digest(struct json_object *image, char ret[static DIGEST_SHOWN + 1])
 {
 	const char *digest = json_get_str(image, "digest") ?: "";
 	const char *colon = strchr(digest, ':');
 
-	table_addf(t, "%.*s", DIGEST_SHOWN, colon ? colon + 1 : digest);
+	snprintf(ret, DIGEST_SHOWN + 1, "%s", colon ? colon + 1 : digest);
 }
 
 static void add_size(struct table *t, int64_t bytes)
@@ -51,15 +51,16 @@ static int open_layout(const char *path, int *ret, struct error *err)
 
 static void print_loaded(struct json_object *images)
 {
+	char digest[DIGEST_SHOWN + 1];
+
 	for (size_t i = 0; images && i < json_object_array_length(images); i++) {
 		struct json_object *image = json_object_array_get_idx(images, i);
-		static const char *const loaded[] = {"", "", NULL};
-		cleanup_table struct table t;
 
-		table_init(&t, loaded);
-		table_add(&t, json_get_str(image, "ref"));
-		add_digest(&t, image);
-		printf("%s %s\n", t.cells[0], t.cells[1]);
+		short_digest(image, digest);
+		text_print(stdout, json_get_str(image, "ref") ?: "-");
+		putchar(' ');
+		text_print(stdout, digest);
+		putchar('\n');
 	}
 }
 
@@ -111,11 +112,12 @@ int verb_image_load(struct ctl *ctl, int argc, char **argv)
 static void add_image(struct table *t, struct json_object *image, time_t now)
 {
 	const char *created = json_get_str(image, "created");
-	char age[TEXT_AGE_SIZE];
+	char age[TEXT_AGE_SIZE], digest[DIGEST_SHOWN + 1];
 
+	short_digest(image, digest);
 	text_age(created, now, age);
 	table_add(t, json_get_str(image, "ref"));
-	add_digest(t, image);
+	table_add(t, digest);
 	table_addf(t, "%lld", (long long)json_get_int(image, "layers", 0));
 	add_size(t, json_get_int(image, "bytes", 0));
 	add_size(t, json_get_int(image, "shared_bytes", 0));

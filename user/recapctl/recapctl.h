@@ -140,6 +140,9 @@ void raw_print(struct raw json);
 /* Replace in place what a terminal would act upon, and what is no UTF-8, by '?'. */
 void text_clean(char *s);
 
+/* Print a copy of it, cleaned. */
+void text_print(FILE *to, const char *s);
+
 #define TEXT_AGE_SIZE 24
 
 /* "5s", "3m", "7h", "2d" from an RFC 3339 time in UTC until `now`; "?" when it is none. */

@@ -4,15 +4,11 @@
 
 #include <string.h>
 
-/* "label   text", cleaned. */
 static void print_line(const char *label, const char *text)
 {
-	cleanup_free char *clean = strdup(text ? text : "?");
-
-	if (!clean)
-		abort();
-	text_clean(clean);
-	printf("%-12s %s\n", label, clean);
+	printf("%-12s ", label);
+	text_print(stdout, text ? text : "?");
+	putchar('\n');
 }
 
 static void print_number(const char *label, struct json_object *status, const char *key)

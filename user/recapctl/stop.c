@@ -8,11 +8,9 @@
 static int print_stopped(const struct ctl *ctl, struct json_object *capsule)
 {
 	const char *id = json_get_str(capsule, "id"), *state = json_get_str(capsule, "state");
-	char clean[128];
 
-	snprintf(clean, sizeof(clean), "%s", id ? id : "?");
-	text_clean(clean);
-	printf("%s\n", clean);
+	text_print(stdout, id ? id : "?");
+	putchar('\n');
 	if (!state || strcmp(state, "quarantined"))
 		return ctl_finish(ctl, CTL_OK);
 	outcome_print_holders(capsule);

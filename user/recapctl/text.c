@@ -51,6 +51,16 @@ void text_clean(char *s)
 	*out = '\0';
 }
 
+void text_print(FILE *to, const char *s)
+{
+	cleanup_free char *clean = strdup(s);
+
+	if (!clean)
+		abort(); /* as json-c does, out of which the text comes */
+	text_clean(clean);
+	fputs(clean, to);
+}
+
 void text_age(const char *since, time_t now, char ret[static TEXT_AGE_SIZE])
 {
 	static const struct {
