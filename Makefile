@@ -74,7 +74,14 @@ $(B)/lib%.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(B)/%.o: %.c Makefile | $(SKELS)
+# The interface file, as GetInterfaceDescription returns it.
+$(B)/bpf/interface.h: include/recap/io.recap.varlink
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q){ echo 'static const char interface_io_recap[] ='; \
+	      sed -e 's/[\\"]/\\&/g' -e 's/.*/"&\\n"/' $<; echo ';'; } >$@
+
+$(B)/%.o: %.c Makefile | $(SKELS) $(B)/bpf/interface.h
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -120,10 +127,25 @@ $(B)/bench/%: tests/bench/%.c Makefile $(B)/libcommon.a
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libcommon.a $(COMMON_LIBS)
 
+# Nothing but a system call: what it takes to start it is what starting costs.
+$(B)/tests/true: tests/system/true.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -Os -ffreestanding -nostdlib -static -s -Wl,--build-id=none \
+		-Wl,-z,noseparate-code -o $@ $<
+
+.PHONY: setup
+setup:
+	$(Q)tools/setup
+
+.PHONY: lint
+lint:
+	$(Q)tools/lint
+
 .PHONY: helpers
 helpers: $(HELPERS)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: clean
 clean:

@@ -199,7 +199,7 @@ const struct error *capsule_error(const struct capsule *c)
 
 struct json_object *capsule_json(const struct capsule *c)
 {
-	return record_json(c);
+	return capsule_record(c);
 }
 
 /* ---- the end of one ---------------------------------------------------------------------------- */

@@ -58,7 +58,7 @@ struct capsule {
 };
 
 /* The record of design and interface, as a new object. */
-struct json_object *record_json(const struct capsule *c);
+struct json_object *capsule_record(const struct capsule *c);
 
 /* Fill in `us` from the times. */
 void record_times(struct capsule *c);

@@ -166,7 +166,7 @@ static void put_proof(struct json_object *o, const struct capsule *c)
 	json_put_obj(o, "proof", p);
 }
 
-struct json_object *record_json(const struct capsule *c)
+struct json_object *capsule_record(const struct capsule *c)
 {
 	struct json_object *o = json_object_new_object();
 

@@ -351,9 +351,19 @@ static int landlock_stdio(int ruleset, int fd, uint64_t governed)
 	return r == -EBADFD ? 0 : r;
 }
 
+static int landlock_abi(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+bool sandbox_has_landlock(void)
+{
+	return landlock_abi() > 0;
+}
+
 int sandbox_landlock(const int stdio[3])
 {
-	int abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int abi = landlock_abi();
 	uint64_t rights = landlock_rights(abi);
 	struct landlock_ruleset_attr attr = {.handled_access_fs = rights};
 	cleanup_fd int ruleset = -1, root = -1;

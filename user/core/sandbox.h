@@ -30,6 +30,9 @@ struct sandbox {
 int sandbox_make(char *const *add, char *const *drop, const char *profile, struct sandbox *ret,
 		 struct error *err) must_check;
 
+/* Does this kernel have Landlock? */
+bool sandbox_has_landlock(void);
+
 /* Compile the default filter ahead of the first attach. */
 int sandbox_prepare(struct error *err) must_check;
 

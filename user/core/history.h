@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* The records of finished capsules: the last HISTORY_MAX in memory, more in a file of JSON lines. */
+#ifndef RECAP_HISTORY_H
+#define RECAP_HISTORY_H
+
+#include "common/error.h"
+#include "common/json.h"
+
+#define HISTORY_MAX 256
+
+struct history;
+
+/*
+ * Keep history in `state_dir` (a descriptor that stays the caller's): history.jsonl, and history.jsonl.1 from before
+ * it grew past 4 MiB. Logs of detached capsules are in `log_dir`; that of a record goes with it.
+ */
+int history_open(int state_dir, int log_dir, struct history **ret, struct error *err) must_check;
+void history_close(struct history *h);
+
+/* Add a finished capsule's record; a disk that is full costs the file its line, never the capsule its end. */
+void history_add(struct history *h, struct json_object *record);
+
+/* The record with this ID or unique prefix, as JSON text, borrowed; NULL when there is none. */
+const char *history_find(struct history *h, const char *id, const char **ret_id);
+
+/* Call `fn` with each record's text, newest first. */
+void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT
+#include "recapd/manager.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "recapd/api.h"
+
+#define SHUTDOWN_GRACE (2 * 1000000000ull)
+
+/* ---- what recapd needs ------------------------------------------------------------------------- */
+
+static int check_privileges(struct error *err)
+{
+	static const struct {
+		cap_value_t cap;
+		const char *name, *why;
+	} needed[] = {
+		{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "to join namespaces, mount and load BPF programs"},
+		{CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "to open the namespaces of containers"},
+		{CAP_SYS_CHROOT, "CAP_SYS_CHROOT", "to enter mount namespaces"},
+		{CAP_SETPCAP, "CAP_SETPCAP", "to bound a capsule's capabilities"},
+		{CAP_SETUID, "CAP_SETUID", "to run capsules as their user"},
+		{CAP_SETGID, "CAP_SETGID", "to run capsules as their group"},
+		{CAP_KILL, "CAP_KILL", "to end capsules"},
+		{CAP_CHOWN, "CAP_CHOWN", "to unpack images"},
+		{CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "to read the runtimes' files"},
+		{CAP_FOWNER, "CAP_FOWNER", "to unpack images"},
+		{CAP_MKNOD, "CAP_MKNOD", "to make a capsule's /dev"},
+	};
+	cap_t caps = cap_get_proc();
+	int r = caps ? 0 : error_sys(err, errno, "cannot read my own capabilities");
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed) && r == 0; i++) {
+		cap_flag_value_t on = CAP_CLEAR;
+
+		cap_get_flag(caps, needed[i].cap, CAP_EFFECTIVE, &on);
+		if (on != CAP_SET)
+			r = error_set(err, EPERM,
+				      "recapd needs %s %s; run it as root with its capabilities",
+				      needed[i].name, needed[i].why);
+	}
+	if (caps)
+		cap_free(caps);
+	return r;
+}
+
+static void problem(struct manager *m, const char *text)
+{
+	log_warn("%s", text);
+	if (m->n_problems < ARRAY_SIZE(m->problems))
+		m->problems[m->n_problems++] = strdup(text);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+static int open_state(struct manager *m, struct error *err)
+{
+	const char *path = m->config->state_dir;
+	int r = fd_mkdir_parents(path, 0755);
+
+	if (r < 0)
+		return error_sys(err, -r, "cannot make %s", path);
+	m->state_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (m->state_dir < 0 || fchmod(m->state_dir, 0700) < 0)
+		return error_sys(err, errno, "cannot open %s", path);
+	if (flock(m->state_dir, LOCK_EX | LOCK_NB) < 0)
+		return error_set(
+			err, EBUSY,
+			"another recapd uses %s; stop it, or give this one a folder of its own with "
+			"--state-dir",
+			path);
+	if (mkdirat(m->state_dir, "logs", 0700) < 0 && errno != EEXIST)
+		return error_sys(err, errno, "cannot make %s/logs", path);
+	m->log_dir = openat(m->state_dir, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (m->log_dir < 0)
+		return error_sys(err, errno, "cannot open %s/logs", path);
+	return image_store_open(path, &m->store, err);
+}
+
+/*
+ * Capsules of a recapd that died. Their streams and their client are gone with it, so they are ended; their layers need no
+ * sweep, since the kernel drops each with its last user.
+ */
+static void end_orphans(struct manager *m)
+{
+	cleanup_free uint64_t *ids = NULL;
+	size_t n = 0;
+
+	if (track_capsule_ids(m->track, &ids, &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct recap_capsule k;
+
+		for (int round = 0; round < 50; round++) {
+			if (track_capsule_get(m->track, ids[i], &k) < 0 || k.live == 0)
+				break;
+			if (track_capsule_signal(m->track, ids[i], SIGKILL, 0) < 0)
+				break;
+			usleep(20000);
+		}
+		if (track_capsule_get(m->track, ids[i], &k) == 0 && k.live)
+			problem(m,
+				"a capsule of an earlier recapd does not end; its processes are still tracked");
+		else
+			track_capsule_remove(m->track, ids[i]);
+		log_info("ended capsule %012llx of an earlier recapd", (unsigned long long)ids[i]);
+	}
+}
+
+static int open_parts(struct manager *m, struct error *err)
+{
+	int r = loop_new(&m->loop, err);
+
+	if (r == 0)
+		r = open_state(m, err);
+	if (r == 0)
+		r = track_open(m->config->bpffs, &m->track, err);
+	if (r == 0)
+		r = workshop_open(image_store_layers_fd(m->store), m->config->state_dir,
+				  &m->workshop, err);
+	if (r == 0)
+		r = cgroup_root_open(m->config->cgroup, &m->cgroups, err);
+	if (r == 0)
+		r = sandbox_prepare(err);
+	if (r == 0)
+		r = history_open(m->state_dir, m->log_dir, &m->history, err);
+	if (r == 0)
+		r = inventory_new(m->track, &m->runtimes, &m->inventory, err);
+	if (r < 0)
+		return r;
+	end_orphans(m);
+	if (!sandbox_has_landlock())
+		problem(m,
+			"this kernel has no Landlock: capsules with the target's own capabilities could "
+			"write to it through /proc/PID/root");
+	r = api_new(m, &m->api, err);
+	if (r == 0)
+		r = capsule_set_new(m->loop, m->track, m->workshop, m->cgroups, m->inventory,
+				    m->log_dir, api_capsule_event, m->api, &m->capsules, err);
+	return r;
+}
+
+static int bind_socket(struct manager *m, struct error *err)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	const char *path = m->config->socket;
+	cleanup_free char *dir = strdup(path);
+	char lock[sizeof(sa.sun_path) + 8];
+	mode_t old;
+	int r;
+
+	if (!dir ||
+	    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path) >= (int)sizeof(sa.sun_path))
+		return error_set(err, ENAMETOOLONG,
+				 "the socket's path is too long (%zu bytes at most): %s",
+				 sizeof(sa.sun_path) - 1, path);
+	*strrchr(dir, '/') = '\0';
+	r = *dir ? fd_mkdir_parents(dir, 0755) : 0;
+	if (r < 0)
+		return error_sys(err, -r, "cannot make %s", dir);
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	m->socket_lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (m->socket_lock < 0)
+		return error_sys(err, errno, "cannot open %s", lock);
+	if (flock(m->socket_lock, LOCK_EX | LOCK_NB) < 0)
+		return error_set(
+			err, EBUSY,
+			"another recapd listens on %s; stop it, or give this one a socket of its own "
+			"with --socket",
+			path);
+	/* Ours by the lock: a socket that is still there is a dead recapd's. */
+	unlink(path);
+	m->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	old = umask(0177);
+	r = m->listener < 0 || bind(m->listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+			    listen(m->listener, 128) < 0
+		    ? -errno
+		    : 0;
+	umask(old);
+	return r < 0 ? error_sys(err, -r, "cannot listen on %s", path) : 0;
+}
+
+static void on_signal(uint32_t events, void *arg)
+{
+	struct manager *m = arg;
+	struct signalfd_siginfo info;
+
+	while (read(m->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			continue;
+		if (!m->stopping)
+			log_info("ending: seeing %zu capsules out",
+				 capsule_count_running(m->capsules));
+		m->stopping = true;
+		loop_remove(m->loop, &m->listener_source);
+		capsule_stop_all(m->capsules, "shutdown", SHUTDOWN_GRACE);
+	}
+	manager_maybe_stop(m);
+}
+
+static void on_listener(uint32_t events, void *arg)
+{
+	struct manager *m = arg;
+	int fd;
+
+	while ((fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+		api_accept(m->api, fd);
+}
+
+static void take_hint(const struct recap_event *e, void *arg)
+{
+	struct manager *m = arg;
+
+	if (e->type == RECAP_EVENT_CONTAINER)
+		inventory_touch(m->inventory, e->id);
+	capsule_set_hint(m->capsules, e);
+}
+
+void manager_catch_up(struct manager *m)
+{
+	track_events_read(m->track, take_hint, m);
+}
+
+static void on_events(uint32_t events, void *arg)
+{
+	struct manager *m = arg;
+
+	manager_catch_up(m);
+	api_inventory_changed(m->api);
+	manager_maybe_stop(m);
+}
+
+static int watch(struct manager *m, struct error *err)
+{
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return error_sys(err, errno, "sigprocmask");
+	signal(SIGPIPE, SIG_IGN);
+	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	r = m->signals < 0 ? -errno : 0;
+	if (r == 0)
+		r = loop_add(m->loop, &m->signal_source, m->signals, EPOLLIN, on_signal, m);
+	if (r == 0)
+		r = loop_add(m->loop, &m->event_source, track_events_fd(m->track), EPOLLIN,
+			     on_events, m);
+	if (r == 0)
+		r = loop_add(m->loop, &m->listener_source, m->listener, EPOLLIN, on_listener, m);
+	return r < 0 ? error_sys(err, -r, "cannot watch for events") : 0;
+}
+
+int manager_open(const struct config *config, struct manager **ret, struct error *err)
+{
+	struct manager *m = calloc(1, sizeof(*m));
+	int r;
+
+	*ret = m;
+	if (!m)
+		return error_set(err, ENOMEM, "out of memory");
+	m->config = config;
+	m->runtimes = config_runtimes(config);
+	m->state_dir = m->log_dir = m->socket_lock = m->listener = m->signals = -1;
+	m->listener_source.fd = m->signal_source.fd = m->event_source.fd = -1;
+	m->started_ns = clock_boot_ns();
+
+	/* What is forked into a target must not be opened by it: see inject.h. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return error_sys(err, errno, "PR_SET_DUMPABLE");
+	r = check_privileges(err);
+	if (r == 0)
+		r = open_parts(m, err);
+	if (r == 0)
+		r = bind_socket(m, err);
+	if (r == 0)
+		r = watch(m, err);
+	return r;
+}
+
+int manager_run(struct manager *m, struct error *err)
+{
+	int r;
+
+	log_info("recapd " RECAP_VERSION " serves %s: %zu containers", m->config->socket,
+		 inventory_count(m->inventory));
+	r = loop_run(m->loop);
+	return r < 0 ? error_sys(err, -r, "epoll_wait") : 0;
+}
+
+void manager_maybe_stop(struct manager *m)
+{
+	if (m->stopping && capsule_count_running(m->capsules) == 0 && !api_busy(m->api))
+		loop_stop(m->loop);
+}
+
+void manager_close(struct manager *m)
+{
+	if (!m)
+		return;
+	if (m->listener >= 0)
+		unlink(m->config->socket);
+	/* Before the sources that they are in. */
+	capsule_set_free(m->capsules);
+	api_free(m->api);
+	fd_close(m->listener);
+	fd_close(m->signals);
+	inventory_free(m->inventory);
+	history_close(m->history);
+	cgroup_root_close(m->cgroups);
+	workshop_close(m->workshop);
+	track_close(m->track, true);
+	image_store_close(m->store);
+	loop_free(m->loop);
+	fd_close(m->log_dir);
+	fd_close(m->state_dir);
+	if (m->socket_lock >= 0) {
+		char lock[128];
+
+		/* While it is held: nobody else can have taken it in between. */
+		snprintf(lock, sizeof(lock), "%s.lock", m->config->socket);
+		if (m->listener >= 0)
+			unlink(lock);
+		fd_close(m->socket_lock);
+	}
+	for (size_t i = 0; i < m->n_problems; i++)
+		free(m->problems[i]);
+	free(m);
+}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MIT
+/* Attach, ListCapsules, Inspect, Signal, Stop, Logs. */
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/fd.h"
+#include "core/target.h"
+#include "recapd/client.h"
+
+#define STRV_MAX       1024
+#define COW_DEFAULT    (64ull << 20)
+#define COW_MIN	       (64ull << 10)
+#define COW_MAX	       (64ull << 30)
+#define TIMEOUT_MAX    (365ll * 24 * 3600)
+#define STOP_DEFAULT_S 10
+#define SECOND	       1000000000ull
+
+/* ---- Attach ------------------------------------------------------------------------------------ */
+
+/* The vectors of a call, owned for as long as it is served. */
+struct attach {
+	char **args, **env, **namespaces, **cap_add, **cap_drop;
+	struct image *image;
+	int fds[VARLINK_FDS_MAX];
+	unsigned int n_fds;
+	struct capsule_request req;
+};
+
+static void attach_clear(struct attach *a)
+{
+	strv_free(a->args);
+	strv_free(a->env);
+	strv_free(a->namespaces);
+	strv_free(a->cap_add);
+	strv_free(a->cap_drop);
+	image_free(a->image);
+	target_name_clear(&a->req.target);
+	for (unsigned int i = 0; i < a->n_fds; i++)
+		fd_close(a->fds[i]);
+}
+
+static int get_vectors(struct attach *a, struct json_object *params, struct error *err)
+{
+	const struct {
+		const char *key;
+		char ***ret;
+	} all[] = {{"args", &a->args},
+		   {"env", &a->env},
+		   {"namespaces", &a->namespaces},
+		   {"cap_add", &a->cap_add},
+		   {"cap_drop", &a->cap_drop}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (json_get_strv(params, all[i].key, STRV_MAX, all[i].ret) < 0)
+			return error_named(err, EINVAL, "InvalidArgument",
+					   "%s must be a list of at most %d strings", all[i].key,
+					   STRV_MAX);
+	for (char **e = a->env; *e; e++)
+		if (!strchr(*e, '=') || **e == '=')
+			return error_named(err, EINVAL, "InvalidArgument",
+					   "%s is not KEY=VALUE, as the environment wants it", *e);
+	return 0;
+}
+
+/* An integer within bounds, or `otherwise` when it is absent. */
+static int get_number(struct json_object *params, const char *key, int64_t min, int64_t max,
+		      int64_t otherwise, int64_t *ret, struct error *err)
+{
+	int64_t v = json_get_int(params, key, otherwise);
+
+	if (v != otherwise && (v < min || v > max))
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "%s must be from %lld to %lld, not %lld", key, (long long)min,
+				   (long long)max, (long long)v);
+	*ret = v;
+	return 0;
+}
+
+static int get_limits(struct attach *a, struct json_object *params, struct error *err)
+{
+	int64_t memory = 0, cpus = 0, pids = 0, cow = 0, timeout = 0;
+	int r = get_number(params, "memory", 1 << 20, INT64_MAX, 0, &memory, err);
+
+	if (r == 0)
+		r = get_number(params, "cpus_milli", 10, 1000000, 0, &cpus, err);
+	if (r == 0)
+		r = get_number(params, "pids", 2, 1 << 22, 0, &pids, err);
+	if (r == 0)
+		r = get_number(params, "cow_size", COW_MIN, COW_MAX, COW_DEFAULT, &cow, err);
+	if (r == 0)
+		r = get_number(params, "timeout_s", 1, TIMEOUT_MAX, 0, &timeout, err);
+	if (r < 0)
+		return r;
+	a->req.limits = (struct cgroup_limits){.memory = memory, .cpus_milli = cpus, .pids = pids};
+	a->req.cow_size = cow;
+	a->req.timeout_ns = timeout * SECOND;
+	return 0;
+}
+
+static int get_target_root(struct attach *a, struct json_object *params, struct error *err)
+{
+	const char *mode = json_get_str(params, "target_root"), *cow = json_get_str(params, "cow");
+
+	if (!mode || !strcmp(mode, "ro"))
+		a->req.target_root = TARGET_ROOT_RO;
+	else if (!strcmp(mode, "rw"))
+		a->req.target_root = TARGET_ROOT_RW;
+	else if (!strcmp(mode, "none"))
+		a->req.target_root = TARGET_ROOT_NONE;
+	else
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "target_root must be none, ro or rw, not %s", mode);
+	if (cow && strcmp(cow, "tmpfs"))
+		return error_named(
+			err, EINVAL, "InvalidArgument",
+			"the layer can be on tmpfs only, not on %s; --cow-size makes it larger",
+			cow);
+	return 0;
+}
+
+/* `detach` keeps no client's descriptor; everything else needs exactly three. */
+static int get_streams(struct attach *a, struct client *c, struct json_object *params,
+		       struct error *err)
+{
+	a->n_fds = varlink_take_fds(&c->v, a->fds);
+	a->req.detach = json_get_bool(params, "detach");
+	a->req.terminal = json_get_bool(params, "terminal");
+	if (a->req.detach && (a->n_fds || a->req.terminal))
+		return error_named(
+			err, EINVAL, "InvalidArgument",
+			"a detached capsule has no terminal and takes no streams; see `recapctl logs`");
+	if (!a->req.detach && a->n_fds != 3)
+		return error_named(
+			err, EINVAL, "InvalidArgument",
+			"Attach wants three descriptors (standard input, output and error), not %u",
+			a->n_fds);
+	memcpy(a->req.stdio, a->fds, sizeof(a->req.stdio));
+	return 0;
+}
+
+static int get_rest(struct attach *a, struct client *c, struct json_object *params,
+		    struct error *err)
+{
+	struct capsule_request *req = &a->req;
+	int r = target_ns_parse(a->namespaces, &req->namespaces, err);
+
+	req->args = a->args;
+	req->env = a->env;
+	req->entrypoint = json_get_str(params, "entrypoint");
+	req->user = json_get_str(params, "user");
+	req->workdir = json_get_str(params, "workdir");
+	if (r == 0 && req->workdir && req->workdir[0] != '/')
+		r = error_named(err, EINVAL, "InvalidArgument",
+				"the working directory must be an absolute path, not %s",
+				req->workdir);
+	if (r == 0)
+		r = sandbox_make(a->cap_add, a->cap_drop, json_get_str(params, "seccomp"),
+				 &req->sandbox, err);
+	return r;
+}
+
+static int get_request(struct attach *a, struct client *c, struct json_object *params,
+		       struct error *err)
+{
+	int r = get_streams(a, c, params, err);
+
+	if (r == 0)
+		r = get_vectors(a, params, err);
+	if (r == 0)
+		r = get_limits(a, params, err);
+	if (r == 0)
+		r = get_target_root(a, params, err);
+	return r < 0 ? r : get_rest(a, c, params, err);
+}
+
+static int find_target(struct client *c, struct attach *a, struct json_object *params,
+		       struct error *err)
+{
+	const char *target = json_get_str(params, "target"), *image = json_get_str(params, "image");
+	struct manager *m = c->api->m;
+	int r;
+
+	if (!target || !image)
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "Attach needs a target and an image");
+	manager_catch_up(m);
+	r = inventory_find(m->inventory, target, &a->req.target, NULL, err);
+	if (r == 0)
+		r = image_find(m->store, image, &a->image, err);
+	a->req.image = a->image;
+	return r;
+}
+
+static int method_attach(struct client *c, struct json_object *params, struct error *err)
+{
+	cleanup(attach_clear) struct attach a = {.req.arrived_ns = clock_boot_ns()};
+	struct manager *m = c->api->m;
+	struct capsule *capsule;
+	char text[64];
+	int r = get_request(&a, c, params, err);
+
+	if (r == 0 && m->stopping)
+		r = error_set(err, ESHUTDOWN, "recapd is ending and starts nothing new");
+	if (r == 0)
+		r = find_target(c, &a, params, err);
+	if (r == 0)
+		r = capsule_start(m->capsules, &a.req, &capsule, err);
+	if (r < 0) {
+		track_count(m->track, "attach_refused");
+		return r;
+	}
+	c->wait = a.req.detach ? WAIT_STARTED : WAIT_ATTACH;
+	snprintf(c->waits_for, sizeof(c->waits_for), "%s", capsule_name(capsule));
+	if (c->more && !a.req.detach) {
+		snprintf(text, sizeof(text), "{\"capsule\":{\"id\":\"%s\",\"state\":\"created\"}}",
+			 capsule_name(capsule));
+		client_reply_text(c, text, true);
+	}
+	return 0;
+}
+
+/* ---- looking ----------------------------------------------------------------------------------- */
+
+static void add_live(struct capsule *capsule, void *arg)
+{
+	json_object_array_add(arg, capsule_json(capsule));
+}
+
+static void add_finished(const char *text, void *arg)
+{
+	struct json_object *o;
+
+	if (json_parse(text, strlen(text), "history", &o, NULL) == 0)
+		json_object_array_add(arg, o);
+}
+
+static int method_list(struct client *c, struct json_object *params, struct error *err)
+{
+	struct json_object *o = json_object_new_object(), *a = json_object_new_array();
+
+	capsule_each(c->api->m->capsules, add_live, a);
+	if (json_get_bool(params, "all"))
+		history_each(c->api->m->history, add_finished, a);
+	json_put_obj(o, "capsules", a);
+	client_reply(c, o, false);
+	return 0;
+}
+
+static int need_id(struct json_object *params, const char **ret, struct error *err)
+{
+	*ret = json_get_str(params, "id");
+	return *ret ? 0 : error_named(err, EINVAL, "InvalidArgument", "an id is needed");
+}
+
+static int reply_member(struct client *c, const char *key, const char *json)
+{
+	cleanup_free char *text = NULL;
+
+	if (asprintf(&text, "{\"%s\":%s}", key, json) < 0)
+		return -ENOMEM;
+	client_reply_text(c, text, false);
+	return 0;
+}
+
+/* A capsule that lives, one that is remembered, or a container: in this order. */
+static int method_inspect(struct client *c, struct json_object *params, struct error *err)
+{
+	struct manager *m = c->api->m;
+	cleanup(target_name_clear) struct target_name target = {};
+	const char *id, *text;
+	struct capsule *capsule;
+	int r = need_id(params, &id, err);
+
+	if (r < 0)
+		return r;
+	if (capsule_find(m->capsules, id, &capsule, NULL) == 0) {
+		struct json_object *o = json_object_new_object();
+
+		json_put_obj(o, "capsule", capsule_json(capsule));
+		client_reply(c, o, false);
+		return 0;
+	}
+	text = history_find(m->history, id, NULL);
+	if (text)
+		return reply_member(c, "capsule", text);
+	manager_catch_up(m);
+	r = inventory_find(m->inventory, id, &target, NULL, err);
+	text = r == 0 ? inventory_json(m->inventory, target.id) : NULL;
+	if (text)
+		return reply_member(c, "container", text);
+	if (r == -ENOTUNIQ)
+		return r;
+	return error_named(
+		err, ENOENT, "CapsuleNotFound",
+		"no capsule and no container is called %s; see `recapctl ps --all` and `recapctl list`",
+		id);
+}
+
+/* ---- acting ------------------------------------------------------------------------------------ */
+
+static int method_signal(struct client *c, struct json_object *params, struct error *err)
+{
+	int64_t sig = json_get_int(params, "signal", 0);
+	struct capsule *capsule;
+	const char *id;
+	int r = need_id(params, &id, err);
+
+	if (r == 0 && (sig < 1 || sig > SIGRTMAX))
+		r = error_named(err, EINVAL, "InvalidArgument", "%lld is not a signal",
+				(long long)sig);
+	if (r == 0)
+		r = capsule_find(c->api->m->capsules, id, &capsule, err);
+	if (r == 0 && (r = capsule_signal(capsule, sig)) < 0)
+		error_named(err, -r, "CapsuleNotFound", "the tool of capsule %s does not run", id);
+	if (r == 0)
+		client_reply(c, NULL, false);
+	return r;
+}
+
+static int method_stop(struct client *c, struct json_object *params, struct error *err)
+{
+	int64_t timeout = json_get_int(params, "timeout_s", STOP_DEFAULT_S);
+	struct manager *m = c->api->m;
+	struct capsule *capsule;
+	const char *id;
+	int r = need_id(params, &id, err);
+
+	if (r == 0 && (timeout < 0 || timeout > 3600))
+		r = error_named(err, EINVAL, "InvalidArgument",
+				"the timeout must be from 0 to 3600 seconds");
+	if (r == 0)
+		r = capsule_find(m->capsules, id, &capsule, err);
+	if (r < 0)
+		return r;
+	if (capsule_is_quarantined(capsule)) {
+		struct json_object *o = json_object_new_object();
+
+		json_put_obj(o, "capsule", capsule_json(capsule));
+		client_reply(c, o, false);
+		return 0;
+	}
+	c->wait = WAIT_GONE;
+	snprintf(c->waits_for, sizeof(c->waits_for), "%s", capsule_name(capsule));
+	capsule_stop(capsule, "stopped", timeout * SECOND);
+	return 0;
+}
+
+/* The log's descriptor goes with the reply. A name that is not an ID never reaches the file system. */
+static int open_log(struct manager *m, const char *id, bool *ret_running, const char **ret_id,
+		    struct error *err)
+{
+	struct capsule *capsule;
+	char name[32];
+	int fd;
+
+	*ret_running = capsule_find(m->capsules, id, &capsule, NULL) == 0;
+	if (*ret_running)
+		*ret_id = capsule_name(capsule);
+	else if (!history_find(m->history, id, ret_id))
+		return error_named(err, ENOENT, "CapsuleNotFound",
+				   "no capsule %s is remembered; `recapctl ps --all` shows them",
+				   id);
+	if (*ret_running && capsule_is_quarantined(capsule))
+		*ret_running = false;
+	snprintf(name, sizeof(name), "%s.log", *ret_id);
+	fd = openat(m->log_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return error_named(
+			err, errno, "CapsuleNotFound",
+			"capsule %s has no log: only the output of detached capsules is kept",
+			*ret_id);
+	return fd;
+}
+
+static int method_logs(struct client *c, struct json_object *params, struct error *err)
+{
+	const char *id, *full;
+	bool running;
+	int r = need_id(params, &id, err), fd;
+
+	if (r < 0)
+		return r;
+	fd = open_log(c->api->m, id, &running, &full, err);
+	if (fd < 0)
+		return fd;
+	c->v.out_fd = fd;
+	if (c->more && running) {
+		c->wait = WAIT_LOG;
+		snprintf(c->waits_for, sizeof(c->waits_for), "%s", full);
+		client_reply_text(c, "{\"running\":true}", true);
+	} else {
+		client_reply_text(c, running ? "{\"running\":true}" : "{\"running\":false}", false);
+	}
+	return 0;
+}
+
+const struct method methods_capsule[] = {
+	{"io.recap.Attach",
+	 method_attach,
+	 {{"target", json_type_string},	   {"image", json_type_string},
+	  {"args", json_type_array},	   {"entrypoint", json_type_string},
+	  {"env", json_type_array},	   {"user", json_type_string},
+	  {"workdir", json_type_string},   {"terminal", json_type_boolean},
+	  {"detach", json_type_boolean},   {"timeout_s", json_type_int},
+	  {"namespaces", json_type_array}, {"target_root", json_type_string},
+	  {"cap_add", json_type_array},	   {"cap_drop", json_type_array},
+	  {"seccomp", json_type_string},   {"memory", json_type_int},
+	  {"cpus_milli", json_type_int},   {"pids", json_type_int},
+	  {"cow_size", json_type_int},	   {"cow", json_type_string}}},
+	{"io.recap.ListCapsules", method_list, {{"all", json_type_boolean}}},
+	{"io.recap.Inspect", method_inspect, {{"id", json_type_string}}},
+	{"io.recap.Signal", method_signal, {{"id", json_type_string}, {"signal", json_type_int}}},
+	{"io.recap.Stop", method_stop, {{"id", json_type_string}, {"timeout_s", json_type_int}}},
+	{"io.recap.Logs", method_logs, {{"id", json_type_string}}},
+	{NULL},
+};
