@@ -22,9 +22,9 @@
 #define META_SUM_AT  56 /* the checksum covers what is before it */
 #define META_SIZE    (PAGE_HEADER + META_SUM_AT + 8)
 
-#define DEPTH_MAX    32		/* of one tree: 3 is common */
-#define PAGES_MAX    4096	/* looked at for one question */
-#define RUN_MAX	     (8u << 20) /* bytes of one page with its overflow */
+#define DEPTH_MAX    32		 /* of one tree: 3 is common */
+#define RUN_MAX	     (8u << 20)	 /* bytes of one page with its overflow */
+#define WALK_MAX     (32u << 20) /* bytes read for one question */
 #define ATTEMPTS_MAX 16
 
 struct boltdb {
@@ -46,7 +46,7 @@ struct page {
 struct walk {
 	const struct boltdb *db;
 	struct meta meta;
-	unsigned int pages;
+	size_t bytes; /* read so far */
 };
 
 struct element {
@@ -234,18 +234,19 @@ static int page_extent(struct walk *w, uint64_t id, size_t *ret)
 	return 0;
 }
 
-/* Replace *page with page `id`. The count bounds what a loop in the file can cost. */
+/* Replace *page with page `id`. The budget bounds what a loop in the file can cost. */
 static int page_load(struct walk *w, uint64_t id, struct page *page)
 {
 	cleanup_free unsigned char *buf = NULL;
 	size_t len;
 	int r;
 
-	if (++w->pages > PAGES_MAX)
-		return -EBADMSG;
 	r = page_extent(w, id, &len);
 	if (r < 0)
 		return r;
+	if (len > WALK_MAX - w->bytes)
+		return -EBADMSG;
+	w->bytes += len;
 	buf = malloc(len);
 	if (!buf)
 		return -ENOMEM;
