@@ -135,7 +135,8 @@ static struct json_object *entry_find(const char *text, size_t len, const char *
 	tok = at ? json_tokener_new_ex(32) : NULL;
 	if (!tok)
 		return NULL;
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* Not strict: that would refuse the rest of the array behind the object. */
+	json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
 	len -= at - text;
 	entry = json_tokener_parse_ex(tok, at, len < RECORD_MAX ? (int)len : RECORD_MAX);
 	json_tokener_free(tok);
