@@ -5,22 +5,24 @@
 
 fails=0
 
-# check WHAT COMMAND…: the command succeeds. Not run as a condition, where bash would ignore `set -e`.
+# check WHAT COMMAND…: the command succeeds; what it prints is shown when it does not. It is not run as a
+# condition, where bash would ignore `set -e`.
 check() {
 	local status
 
 	set +e
 	(
 		set -eE
-		trap 'echo "     failed: $BASH_COMMAND"' ERR
+		trap 'echo "failed: $BASH_COMMAND" >&9' ERR
 		"${@:2}"
-	)
+	) >/tmp/check.log 2>&1 9>&1
 	status=$?
 	set -e
 	if ((status == 0)); then
 		echo "ok   $1"
 	else
 		echo "FAIL $1"
+		sed 's/^/     /' /tmp/check.log
 		fails=$((fails + 1))
 	fi
 }
@@ -30,12 +32,12 @@ status_is() {
 	local got=0
 
 	"${@:2}" || got=$?
-	((got == $1)) || { echo "     status $got, not $1: ${*:2}" && return 1; }
+	((got == $1)) || { echo "status $got, not $1: ${*:2}" && return 1; }
 }
 
 # `! COMMAND` would not end a function under `set -e`; this does.
 not() {
-	! "$@" || { echo "     succeeded, and must not: $*" && return 1; }
+	! "$@" || { echo "succeeded, and must not: $*" && return 1; }
 }
 
 # process_find WORD…: the PID of a process with just this command line.
@@ -55,7 +57,7 @@ wait_for() {
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.05
 	done
-	echo "     ten seconds passed without: $*"
+	echo "ten seconds passed without: $*"
 	return 1
 }
 
