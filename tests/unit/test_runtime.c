@@ -639,7 +639,6 @@ static void test_shim_names_the_container(void **state)
 	struct fixture *f = *state;
 
 	put_docker(f, ID, PID);
-	/* Someone else's record that is in the way of a scan: none is needed. */
 	parent_start(f,
 		     (char *[]){"/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", ID,
 				"-address", "/run/x", NULL},
@@ -651,10 +650,13 @@ static void test_conmon_names_the_container(void **state)
 {
 	struct fixture *f = *state;
 
-	put_podman_pid(f, PID, TICKS);
+	/* No state of runc or crun, as with other OCI runtimes: a scan would not find it. */
+	putf(f, "podman_run/overlay-containers/" ID "/userdata/pidfile", "%d", PID);
 	put_podman_db(f, "{\"name\":\"db\"}");
 	parent_start(f, (char *[]){"/usr/bin/conmon", "-c", ID, "-n", "liar", NULL}, 0);
 	expect_runtime_at(f, "0::/\n", "podman", "db");
+	putf(f, "podman_run/overlay-containers/" ID "/userdata/pidfile", "%d", PID + 1);
+	expect_runtime_at(f, "0::/\n", "unknown", "app-4242");
 }
 
 static void test_parent_proves_nothing(void **state)
@@ -721,12 +723,15 @@ static void test_ids_that_are_paths(void **state)
 	struct fixture *f = *state;
 	char path[600] = "/";
 
-	put_runc_state(f, "", "outside", PID, TICKS);
+	put_runc_state(f, "runc", "honest", PID + 1, TICKS);
+	put_runc_state(f, "runc", "..", PID, TICKS);
+	put_runc_state(f, "runc", "../outside", PID, TICKS);
+	expect_runtime_at(f, "/runc/..", "unknown", "..");
 	expect_runtime_at(f, "/../outside", "unknown", "outside");
-	expect_runtime_at(f, "/docker-../outside.scope", "unknown", "outside.scope");
-	expect_runtime_at(f, "/..", "unknown", "..");
 	memset(path + 1, 'a', 500);
 	expect_runtime_at(f, path, "unknown", path + 1);
+	parent_start(f, (char *[]){"conmon", "-c", "honest/../../outside", NULL}, 0);
+	expect_runtime_at(f, "0::/\n", "unknown", "app-4242");
 }
 
 /* ---- unknown ---------------------------------------------------------------------------------- */
