@@ -38,11 +38,13 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 OPT     ?= -O2 -g
 CFLAGS  += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(SANITIZE)
-CPPFLAGS += -D_GNU_SOURCE -DRECAP_VERSION='"$(VERSION)"' -Iuser -Iinclude -I$(B)/bpf
+CPPFLAGS += -D_GNU_SOURCE -DRECAP_VERSION='"$(VERSION)"' -DRECAP_LIBEXECDIR='"$(PREFIX)/libexec/recap"' -Iuser -Iinclude -I$(B)/bpf
 LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed $(SANITIZE)
 
 COMMON_LIBS = -ljson-c
-CORE_LIBS   = -lbpf -lseccomp -lcap -larchive -lcrypto -ljson-c
+DAEMON_LIBS = -lbpf -lseccomp -lcap -lcrypto -ljson-c
+LOADER_LIBS = -larchive -lcrypto -ljson-c
+CORE_LIBS   = $(DAEMON_LIBS) $(LOADER_LIBS)
 
 # ---- sources -------------------------------------------------------------------------------------
 COMMON := $(patsubst %.c,$(B)/%.o,$(wildcard user/common/*.c))
@@ -56,15 +58,20 @@ BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c)
 MAN    := $(wildcard docs/man/*.[1-8])
 
 .PHONY: all
-all: $(B)/recapd $(B)/recapctl
+all: $(B)/recapd $(B)/recapctl $(B)/recap-load
 
 $(B)/recapd: $(B)/user/recapd/main.o $(B)/libdaemon.a $(B)/libcore.a $(B)/libcommon.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CORE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
+$(B)/recap-load: $(B)/user/loader/main.o $(B)/libcore.a $(B)/libcommon.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LOADER_LIBS)
+
+# Static: a third of what `recapctl attach` takes would be the dynamic linker's.
 $(B)/recapctl: $(B)/user/recapctl/main.o $(B)/libctl.a $(B)/libcommon.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS)) $(if $(SANITIZE),-pie,-static-pie) -o $@ $^ $(COMMON_LIBS)
 
 $(B)/libcommon.a: $(COMMON)
 $(B)/libcore.a: $(CORE)

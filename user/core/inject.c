@@ -22,6 +22,7 @@
 #include "core/userdb.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define INIT_NAME    "recap-init"
 #define LOG_MAX	     (16 << 20) /* bytes kept of a detached capsule's output */
 #define LOG_FULL     "\n[recap: output limit reached, the rest is dropped]\n"
 
@@ -37,6 +38,20 @@ void inject_report_free(struct inject_report *report)
 {
 	if (report)
 		munmap(report, sizeof(*report));
+}
+
+/* recapd's own arguments, which every child of it inherits: one string behind the other (execve(2)). */
+static struct {
+	char *text;
+	size_t size;
+} arguments;
+
+void inject_set_arguments(char **argv)
+{
+	arguments.text = argv[0];
+	arguments.size = 0;
+	for (; *argv && *argv == arguments.text + arguments.size; argv++)
+		arguments.size += strlen(*argv) + 1;
 }
 
 /* State of the child: what it opens on its way. */
@@ -56,7 +71,11 @@ static int step_session(struct child *c)
 	/* Away from recapd's session: no controlling terminal, no signals meant for its group. */
 	if (setsid() < 0)
 		return error_sys(c->err, errno, "setsid");
-	prctl(PR_SET_NAME, "recap-init");
+	prctl(PR_SET_NAME, INIT_NAME);
+	if (arguments.size > strlen(INIT_NAME)) {
+		memset(arguments.text, 0, arguments.size);
+		memcpy(arguments.text, INIT_NAME, strlen(INIT_NAME));
+	}
 	/* Nothing below our /proc/PID may be opened by the target, nor may it trace us. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return error_sys(c->err, errno, "PR_SET_DUMPABLE");

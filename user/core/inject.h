@@ -51,6 +51,12 @@ struct inject_report *inject_report_new(void);
 void inject_report_free(struct inject_report *report);
 
 /*
+ * Tell where the process's arguments are (main()'s argv): a child overwrites them, since the target can read them as its
+ * /proc/PID/cmdline.
+ */
+void inject_set_arguments(char **argv);
+
+/*
  * Fork and inject. On success the child's pidfd and PID are returned and belong to the caller, who waits for the child; how it fared
  * is in `report` once the tool has been executed or the child has gone.
  */

@@ -11,6 +11,9 @@ static int superblock(const char *type, const char *const opts[][2])
 
 	if (fs < 0)
 		return -errno;
+	/* What /proc/self/mountinfo shows in place of a device. */
+	if (fsconfig(fs, FSCONFIG_SET_STRING, "source", type, 0) < 0)
+		return -errno;
 	for (; (*opts)[0]; opts++) {
 		const char *key = (*opts)[0], *value = (*opts)[1];
 		int r = value ? fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0)

@@ -280,6 +280,9 @@ int store_sweep(struct image_store *store, struct error *err)
 	if (r < 0)
 		return r;
 	r = sweep_folder(store->tmp, none);
+	/* What fd_replace_file() had not yet renamed when it was killed. */
+	if (r == 0)
+		r = fd_remove_tree(store->dir, "." REFS_FILE ".new");
 	for (size_t i = 0; i < store->refs.n; i++)
 		json_put_bool(images, digest_hex(store->refs.v[i].digest), true);
 	if (r == 0)

@@ -76,23 +76,35 @@ static uint32_t expected_ino(const struct recap_namespaces *n, enum target_ns ns
 	return inos[ns];
 }
 
-/* The descriptor of one namespace, or -1 in *ret where it is the one that recapd is in. */
+/* recapd's own namespace of that kind: it never changes, so it is asked for once. */
+static ino_t own_ns(enum target_ns ns)
+{
+	static ino_t own[TARGET_NS_COUNT];
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_names[ns]);
+	if (!own[ns] && stat(path, &st) == 0)
+		own[ns] = st.st_ino;
+	return own[ns];
+}
+
+/* The descriptor of one namespace; left at -1 where it is the one that recapd is in. */
 static int open_ns(struct target *t, enum target_ns ns)
 {
-	char path[16], own[32];
 	cleanup_fd int fd = -1;
-	struct stat st, mine;
+	struct stat st;
+	char path[16];
 
+	/* setns(2) into one's own user namespace is refused, and into any other of one's own it is in vain. */
+	if (own_ns(ns) == expected_ino(&t->c.namespaces, ns))
+		return 0;
 	snprintf(path, sizeof(path), "ns/%s", ns_names[ns]);
-	snprintf(own, sizeof(own), "/proc/self/%s", path);
 	fd = openat(t->procfd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	if (st.st_ino != expected_ino(&t->c.namespaces, ns))
 		return -ESTALE;
-	/* setns(2) into one's own user namespace is refused, and into any other of one's own it is in vain. */
-	if (stat(own, &mine) == 0 && mine.st_ino == st.st_ino)
-		return 0;
 	t->ns[ns] = TAKE_FD(fd);
 	return 0;
 }

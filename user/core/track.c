@@ -256,7 +256,7 @@ int track_open(const char *bpffs, struct track **ret, struct error *err)
 		error_sys(err, -r, "cannot walk the tasks that run already");
 	if (r >= 0 && !t->skel->bss->host_mnt_id)
 		r = error_set(err, ESRCH,
-			      "PID 1 is not in sight: recapd needs the host's PID namespace");
+			      "the walk over all tasks met none: recapd needs the host's PID namespace");
 	if (r >= 0) {
 		t->self_pidfd = syscall(SYS_pidfd_open, getpid(), 0);
 		t->events = ring_buffer__new(bpf_map__fd(t->skel->maps.events), on_event, t, NULL);

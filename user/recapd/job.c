@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: MIT
-/*
- * Image loads, each in a process of its own: archives are large, hostile and slow, and the loop has others to
- * serve. The worker writes one JSON object to a pipe: {"images": …} or {"code", "name", "message"}. Killing it leaves the store as
- * it was (image.h).
- */
+/* Image loads: each is a recap-load of its own (user/loader), which writes one JSON object to a pipe. */
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -27,41 +23,33 @@ struct job {
 	size_t len;
 };
 
-static void write_result(int out, int r, struct json_object *images, const struct error *err)
+/* recap-load is beside recapd in a build tree, and in libexec once installed. */
+static void exec_loader(const char *store, const char *ref)
 {
-	cleanup_json struct json_object *o = json_object_new_object();
-	const char *text;
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 16);
+	char *slash = n > 0 ? memrchr(path, '/', n) : NULL;
 
-	if (r == 0) {
-		json_put_obj(o, "images", images);
-	} else {
-		json_put_int(o, "code", -r);
-		json_put_str(o, "name", err->name);
-		json_put_str(o, "message", err->msg);
+	if (slash) {
+		strcpy(slash + 1, "recap-load");
+		execl(path, "recap-load", store, ref, NULL);
 	}
-	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
-							 JSON_C_TO_STRING_NOSLASHESCAPE);
-	if (fd_write_all(out, text, strlen(text)) < 0)
-		_exit(1);
+	execl(RECAP_LIBEXECDIR "/recap-load", "recap-load", store, ref, NULL);
 }
 
-static __attribute__((noreturn)) void worker(struct image_store *store, int fd, const char *ref,
-					     int out)
+static __attribute__((noreturn)) void worker(const char *store, int fd, const char *ref, int out)
 {
-	struct json_object *images = NULL;
-	struct error err = {};
-	sigset_t none;
-	int r;
+	static const char *const none[] = {"PATH=/usr/bin:/bin", NULL};
+	sigset_t unblocked;
 
 	/* A load that nobody waits for any more is of no use to anybody. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	prctl(PR_SET_NAME, "recap-load");
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGTERM, SIG_DFL);
-	r = image_load(store, fd, ref, &images, &err);
-	write_result(out, r, images, &err);
-	_exit(0);
+	sigemptyset(&unblocked);
+	sigprocmask(SIG_SETMASK, &unblocked, NULL);
+	environ = (char **)none;
+	if (dup2(fd, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
+		exec_loader(store, ref);
+	_exit(127);
 }
 
 static void job_free(struct job *job)
@@ -93,7 +81,7 @@ static void job_reply(struct job *job)
 	if (!job->len || json_parse(job->buf, job->len, "the worker's result", &o, &err) < 0) {
 		error_set(
 			&err, EIO,
-			"the worker that loads images ended without a result; the store is as it was");
+			"recap-load ended without a result (is it installed?); the store is as it was");
 		client_error(c, &err, NULL);
 	} else if (json_get(o, "images", json_type_array)) {
 		client_reply(c, json_object_get(o), false);
@@ -154,7 +142,7 @@ int job_load(struct client *c, int fd, const char *ref, struct error *err)
 	job->pid = fork();
 	if (job->pid == 0) {
 		fcntl(pipes[1], F_SETFL, 0);
-		worker(c->api->m->store, source, ref, pipes[1]);
+		worker(c->api->m->config->state_dir, source, ref, pipes[1]);
 	}
 	close(pipes[1]);
 	r = job->pid < 0 ? -errno

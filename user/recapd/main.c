@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "common/log.h"
+#include "core/inject.h"
 #include "recapd/config.h"
 #include "recapd/manager.h"
 
@@ -13,6 +14,7 @@ int main(int argc, char **argv)
 	struct error err = {};
 	int r = config_read(argc, argv, &config, &action, &err);
 
+	inject_set_arguments(argv);
 	if (r == 0 && action == CONFIG_HELP) {
 		fputs(config_help, stdout);
 	} else if (r == 0 && action == CONFIG_VERSION) {
