@@ -10,7 +10,7 @@
 /* Layout of the pinned maps: a recapd of another one must not adopt them. */
 __u32 abi;
 
-/* Mount namespace of the initial PID namespace's init: the host. 0 until the seed has met PID 1. */
+/* The host's mount namespace. 0 until the seed has met its first task. */
 __u64 host_mnt_id;
 
 /* What sets a container apart from an ordinary sandbox; see docs/architecture.md. */
@@ -176,8 +176,9 @@ static __always_inline void inventory_exit(struct task_struct *task)
 
 /*
  * Seed: every thread that lives, each standing for its process, since a leader may be gone. Runs with the
- * tracepoints attached; PID 1 comes first, names the host's mount namespace and so switches on_exec on. What was
- * executed before that is met by this walk, what comes after is seen by on_exec.
+ * tracepoints attached. The walk goes up from PID 1 (or kthreadd, where a hardened kernel hides PID 1 from BPF): the first
+ * task's mount namespace is the host's, and naming it switches on_exec on. What was executed before that is met by this
+ * walk, what comes after is seen by on_exec.
  */
 SEC("iter/task")
 int seed(struct bpf_iter__task *ctx)
@@ -186,13 +187,13 @@ int seed(struct bpf_iter__task *ctx)
 	struct recap_container c = {}, *old;
 	__u64 id;
 
-	if (!task || (task->flags & PF_KTHREAD))
+	if (!task)
 		return 0;
 	id = compat_mnt_id(BPF_CORE_READ(task, nsproxy, mnt_ns));
 	leader = BPF_CORE_READ(task, group_leader);
-	if (task->tgid == 1 && id)
+	if (!host_mnt_id)
 		*(volatile __u64 *)&host_mnt_id = id;
-	if (!id || !host_mnt_id || id == host_mnt_id)
+	if (!id || id == host_mnt_id)
 		return 0;
 	/* A runtime's set-up process has been forked and has executed nothing yet. */
 	if (BPF_CORE_READ(leader, flags) & PF_FORKNOEXEC)
