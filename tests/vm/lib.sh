@@ -53,7 +53,9 @@ process_find() {
 
 # wait_for COMMAND…: it succeeds within ten seconds.
 wait_for() {
-	for _ in {1..200}; do
+	local end=$((SECONDS + 10))
+
+	while ((SECONDS < end)); do
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.05
 	done
@@ -61,18 +63,20 @@ wait_for() {
 	return 1
 }
 
+# make_bundle FOLDER FILTER: a container that sleeps; the jq filter changes its configuration.
 make_bundle() {
 	mkdir -p "$1"/rootfs/{bin,proc,dev,sys,tmp}
 	cp /usr/bin/busybox "$1/rootfs/bin/busybox"
 	ln -s busybox "$1/rootfs/bin/sleep"
 	(cd "$1" && runc spec)
-	jq '.process.args = ["sleep", "100000"] | .process.terminal = false | .root.readonly = false' \
+	jq ".process.args = [\"sleep\", \"100000\"] | .process.terminal = false | .root.readonly = false | $2" \
 		"$1/config.json" >"$1/new"
 	mv "$1/new" "$1/config.json"
 }
 
+# container_start NAME [FILTER]
 container_start() {
-	make_bundle "/tmp/$1"
+	make_bundle "/tmp/$1" "${2:-.}"
 	runc run -d -b "/tmp/$1" "$1" </dev/null >/dev/null 2>&1
 }
 
