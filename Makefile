@@ -42,9 +42,12 @@ CPPFLAGS += -D_GNU_SOURCE -DRECAP_VERSION='"$(VERSION)"' -DRECAP_LIBEXECDIR='"$(
 LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed $(SANITIZE)
 
 COMMON_LIBS = -ljson-c
-DAEMON_LIBS = -lbpf -lseccomp -lcap -lcrypto -ljson-c
+DAEMON_LIBS = -lbpf -lelf -lz -lseccomp -lcap -ljson-c
 LOADER_LIBS = -larchive -lcrypto -ljson-c
 CORE_LIBS   = $(DAEMON_LIBS) $(LOADER_LIBS)
+# Static, but for the sanitizers' builds: a third of an attach would be the dynamic linker's in
+# recapctl, and the copying of its mappings in every fork of recapd.
+STATIC      = $(filter-out -pie,$(LDFLAGS)) $(if $(SANITIZE),-pie,-static-pie)
 
 # ---- sources -------------------------------------------------------------------------------------
 COMMON := $(patsubst %.c,$(B)/%.o,$(wildcard user/common/*.c))
@@ -62,16 +65,15 @@ all: $(B)/recapd $(B)/recapctl $(B)/recap-load
 
 $(B)/recapd: $(B)/user/recapd/main.o $(B)/libdaemon.a $(B)/libcore.a $(B)/libcommon.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
+	$(Q)$(CC) $(STATIC) -o $@ $^ $(DAEMON_LIBS)
 
 $(B)/recap-load: $(B)/user/loader/main.o $(B)/libcore.a $(B)/libcommon.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LOADER_LIBS)
 
-# Static: a third of what `recapctl attach` takes would be the dynamic linker's.
 $(B)/recapctl: $(B)/user/recapctl/main.o $(B)/libctl.a $(B)/libcommon.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS)) $(if $(SANITIZE),-pie,-static-pie) -o $@ $^ $(COMMON_LIBS)
+	$(Q)$(CC) $(STATIC) -o $@ $^ $(COMMON_LIBS)
 
 $(B)/libcommon.a: $(COMMON)
 $(B)/libcore.a: $(CORE)

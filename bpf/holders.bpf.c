@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Who keeps a capsule's layer? Three walks over all tasks compare superblocks: open files, mappings, and
- * working and root folders. recapd sets `wanted` and reads one record for each holder. Loaded when first needed: a
- * layer that is let go of in time never asks.
+ * working and root folders. recapd sets `wanted` and reads one record for each holder.
  */
 #include "kernel.bpf.h"
 #include "compat.bpf.h"

@@ -17,8 +17,6 @@
 
 #define MS(n) ((n)*1000000ull)
 
-#define INJECT_DEADLINE MS(10000) /* from the fork to the tool's exec */
-#define LEFTOVER_GRACE	MS(1000)  /* from SIGTERM to SIGKILL for what the tool left behind */
 #define KILL_INTERVAL	MS(20)
 #define FREEZE_AFTER	3	 /* rounds of SIGKILL before the cgroup is frozen for the next */
 #define DRAIN_DEADLINE	MS(5000) /* from the first SIGKILL to quarantine */
@@ -26,23 +24,6 @@
 #define RETRY_FIRST	MS(1)
 #define RETRY_MAX	MS(100)
 #define QUARANTINE_POLL MS(200)
-
-struct capsule_set {
-	struct loop *loop;
-	struct track *track;
-	struct workshop *workshop;
-	struct cgroup_root *cgroups;
-	struct inventory *inv;
-	int log_dir;
-	capsule_event_fn fn;
-	void *arg;
-	struct capsule *first;
-	struct loop_source timer;
-	int timer_fd;
-	uint64_t armed_ns; /* 0: not armed */
-};
-
-static void capsule_step(struct capsule *c);
 
 /* ---- time -------------------------------------------------------------------------------------- */
 
@@ -56,7 +37,7 @@ static void arm(struct capsule_set *set, uint64_t at)
 }
 
 /* Step the capsule again at `at`. Sooner is always allowed. */
-static void wake_at(struct capsule *c, uint64_t at)
+void capsule_wake_at(struct capsule *c, uint64_t at)
 {
 	if (c->wake_ns && c->wake_ns <= at && c->wake_ns > clock_boot_ns())
 		return;
@@ -117,6 +98,7 @@ int capsule_set_new(struct loop *loop, struct track *track, struct workshop *wor
 		capsule_set_free(set);
 		return -err->code;
 	}
+	berth_prepare(set);
 	*ret = set;
 	return 0;
 }
@@ -205,7 +187,7 @@ struct json_object *capsule_json(const struct capsule *c)
 /* ---- the end of one ---------------------------------------------------------------------------- */
 
 /* Everything that a capsule holds is let go here, from whatever state; what it does not hold is skipped. */
-static void capsule_free(struct capsule *c)
+void capsule_free(struct capsule *c)
 {
 	struct capsule **p;
 
@@ -231,6 +213,7 @@ void capsule_set_free(struct capsule_set *set)
 		return;
 	while (set->first)
 		capsule_free(set->first);
+	berth_drop(set);
 	loop_remove(set->loop, &set->timer);
 	fd_close(set->timer_fd);
 	free(set);
@@ -267,6 +250,7 @@ static void finish(struct capsule *c)
 	if (!c->error.code)
 		account(c);
 	capsule_free(c);
+	berth_prepare(set);
 }
 
 /* ---- draining ---------------------------------------------------------------------------------- */
@@ -286,7 +270,7 @@ static void enter_draining(struct capsule *c, uint64_t now)
 	if (sent > 0)
 		c->killed = sent;
 	c->kill_ns = now + c->grace_ns;
-	wake_at(c, c->kill_ns);
+	capsule_wake_at(c, c->kill_ns);
 }
 
 static void freeze(struct capsule *c, bool on)
@@ -316,7 +300,7 @@ static void kill_round(struct capsule *c, uint64_t now)
 	if (c->rounds > FREEZE_AFTER && sent == 0)
 		freeze(c, false);
 	c->kill_ns = now + KILL_INTERVAL;
-	wake_at(c, c->kill_ns);
+	capsule_wake_at(c, c->kill_ns);
 }
 
 /* ---- quarantine -------------------------------------------------------------------------------- */
@@ -333,7 +317,7 @@ static void find_holders(struct capsule *c)
 		n = track_capsule_tasks(c->set->track, c->id, found, HOLDERS_MAX);
 	if (n < 0)
 		n = 0;
-	more = track_holders(&c->cow.wanted, found + n, HOLDERS_MAX - n);
+	more = track_holders(c->set->track, &c->cow.wanted, found + n, HOLDERS_MAX - n);
 	if (more < 0)
 		log_warn("cannot look for the holders of %s: %s", c->name, strerror(-more));
 	else
@@ -355,7 +339,7 @@ static void enter_quarantine(struct capsule *c)
 	track_count(c->set->track, "quarantined");
 	log_warn("capsule %s (%s in %s) is quarantined: %zu holders of its layer", c->name,
 		 c->image_ref, c->target_name.name, c->n_holders);
-	wake_at(c, c->done_ns + QUARANTINE_POLL);
+	capsule_wake_at(c, c->done_ns + QUARANTINE_POLL);
 	c->set->fn(c, CAPSULE_QUARANTINED, c->set->arg);
 }
 
@@ -406,14 +390,14 @@ static bool try_escape(struct capsule *c, uint64_t now)
 static void retry_escape(struct capsule *c, uint64_t now)
 {
 	if (c->state == CAPSULE_STATE_QUARANTINED) {
-		wake_at(c, now + QUARANTINE_POLL);
+		capsule_wake_at(c, now + QUARANTINE_POLL);
 	} else if (now > c->escape_ns + ESCAPE_DEADLINE) {
 		enter_quarantine(c);
 	} else {
 		c->retry_ns = c->retry_ns ? c->retry_ns * 2 : RETRY_FIRST;
 		if (c->retry_ns > RETRY_MAX)
 			c->retry_ns = RETRY_MAX;
-		wake_at(c, now + c->retry_ns);
+		capsule_wake_at(c, now + c->retry_ns);
 	}
 }
 
@@ -470,7 +454,7 @@ static void step_running(struct capsule *c, uint64_t now)
 	if (c->timeout_ns && c->timeout_ns < next)
 		next = c->timeout_ns;
 	if (next)
-		wake_at(c, next);
+		capsule_wake_at(c, next);
 }
 
 static void step_draining(struct capsule *c, uint64_t now)
@@ -484,14 +468,14 @@ static void step_draining(struct capsule *c, uint64_t now)
 	if (c->kill_ns && now >= c->kill_ns)
 		kill_round(c, now);
 	else if (c->kill_ns)
-		wake_at(c, c->kill_ns);
+		capsule_wake_at(c, c->kill_ns);
 	else if (c->k.live > 1) {
 		c->kill_ns = now + c->grace_ns;
-		wake_at(c, c->kill_ns);
+		capsule_wake_at(c, c->kill_ns);
 	}
 }
 
-static void capsule_step(struct capsule *c)
+void capsule_step(struct capsule *c)
 {
 	uint64_t now = clock_boot_ns();
 
@@ -516,7 +500,7 @@ static void capsule_step(struct capsule *c)
 		/* A task that outlived SIGKILL (traced, or asleep in the kernel) may be ready to go now. */
 		if (track_capsule_signal(c->set->track, c->id, SIGKILL, 0) < 0)
 			log_debug("ignoring that the tasks of %s cannot be walked", c->name);
-		wake_at(c, now + QUARANTINE_POLL);
+		capsule_wake_at(c, now + QUARANTINE_POLL);
 	}
 }
 
@@ -533,7 +517,7 @@ void capsule_stop(struct capsule *c, const char *reason, uint64_t grace_ns)
 	if (c->state == CAPSULE_STATE_DRAINING && c->kill_ns > now + grace_ns) {
 		c->kill_ns = now + grace_ns;
 		c->wake_ns = 0;
-		wake_at(c, c->kill_ns);
+		capsule_wake_at(c, c->kill_ns);
 	}
 	capsule_step(c);
 }
@@ -568,9 +552,8 @@ void capsule_set_hint(struct capsule_set *set, const struct recap_event *e)
 	}
 }
 
-/* ---- the start of one -------------------------------------------------------------------------- */
-
-static void on_init_exit(uint32_t events, void *arg)
+/* Our init has gone: a capsule's pidfd became readable. */
+void capsule_on_init_exit(uint32_t events, void *arg)
 {
 	struct capsule *c = arg;
 	siginfo_t info;
@@ -580,242 +563,4 @@ static void on_init_exit(uint32_t events, void *arg)
 	loop_remove(c->set->loop, &c->pidfd_source);
 	c->reaped = true;
 	capsule_step(c);
-}
-
-static int new_id(struct capsule_set *set, uint64_t *ret)
-{
-	for (int i = 0; i < 16; i++) {
-		uint64_t id = 0;
-		bool taken = false;
-
-		if (getrandom(&id, 6, 0) != 6)
-			return -errno;
-		for (struct capsule *c = set->first; c; c = c->next)
-			taken |= c->id == id;
-		if (id && !taken) {
-			*ret = id;
-			return 0;
-		}
-	}
-	return -EEXIST;
-}
-
-/* docker run's rule: an entrypoint given with the run leaves the image's command out; arguments replace it. */
-static int make_argv(const struct capsule_request *req, char ***ret, struct error *err)
-{
-	char *const *entry = req->entrypoint ? (char *const[]){(char *)req->entrypoint, NULL}
-					     : req->image->entrypoint;
-	static char *const none[] = {NULL};
-	char *const *rest = req->args && *req->args ? req->args
-			    : req->entrypoint	    ? none
-						    : req->image->cmd;
-	size_t n = strv_len(entry), total = n + strv_len(rest);
-	cleanup_strv char **v = calloc(total + 1, sizeof(*v));
-
-	if (!v)
-		return error_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < total; i++) {
-		v[i] = strdup(i < n ? entry[i] : rest[i - n]);
-		if (!v[i])
-			return error_set(err, ENOMEM, "out of memory");
-	}
-	if (total == 0)
-		return error_named(err, EINVAL, "InvalidArgument",
-				   "%s has no entrypoint and no command; say what to run after --",
-				   req->image->ref);
-	*ret = TAKE_PTR(v);
-	return 0;
-}
-
-/* The image's environment with the caller's over it. Borrowed strings in a new vector. */
-static char **merge_env(const struct capsule_request *req)
-{
-	size_t n = strv_len(req->image->env), m = strv_len(req->env), out = 0;
-	char **v = calloc(n + m + 1, sizeof(*v));
-
-	if (!v)
-		return NULL;
-	for (size_t i = 0; i < n; i++) {
-		size_t key = strcspn(req->image->env[i], "=");
-		bool over = false;
-
-		for (size_t j = 0; j < m; j++)
-			over |= !strncmp(req->image->env[i], req->env[j], key) &&
-				(req->env[j][key] == '=' || !req->env[j][key]);
-		if (!over)
-			v[out++] = req->image->env[i];
-	}
-	for (size_t j = 0; j < m; j++)
-		v[out++] = req->env[j];
-	return v;
-}
-
-static struct capsule *capsule_new(struct capsule_set *set, const struct capsule_request *req)
-{
-	struct capsule *c = calloc(1, sizeof(*c));
-
-	if (!c)
-		return NULL;
-	c->set = set;
-	c->state = CAPSULE_STATE_CREATED;
-	c->pidfd = c->pidfd_source.fd = c->target.pidfd = c->target.procfd = c->target.root = -1;
-	for (int i = 0; i < TARGET_NS_COUNT; i++)
-		c->target.ns[i] = -1;
-	c->cow.overlay_fd = -1;
-	cgroup_none(&c->cgroup);
-	c->grace_ns = LEFTOVER_GRACE;
-	c->arrived_ns = req->arrived_ns;
-	c->detached = req->detach;
-	c->image_ref = strdup(req->image->ref);
-	c->image_digest = strdup(req->image->digest);
-	c->target_name.id = req->target.id;
-	c->target_name.container_id = strdup(req->target.container_id);
-	c->target_name.name = strdup(req->target.name);
-	c->target_name.runtime = strdup(req->target.runtime);
-	c->report = inject_report_new();
-	c->lost_events0 = track_counter(set->track, "events_lost");
-	c->next = set->first;
-	set->first = c;
-	return c;
-}
-
-static int prepare(struct capsule *c, const struct capsule_request *req, struct error *err)
-{
-	int r = make_argv(req, &c->argv, err);
-
-	if (r == 0 && (!c->report || !c->image_ref || !c->image_digest || !c->target_name.name))
-		r = error_set(err, ENOMEM, "out of memory");
-	if (r == 0 && (r = new_id(c->set, &c->id)) < 0)
-		error_sys(err, -r, "cannot make an ID");
-	if (r < 0)
-		return r;
-	snprintf(c->name, sizeof(c->name), "%012llx", (unsigned long long)c->id);
-	r = cgroup_create(c->set->cgroups, c->name, &req->limits, &c->cgroup, err);
-	if (r == 0)
-		r = cow_create(c->set->workshop, req->image, c->name, req->cow_size, &c->cow, err);
-	if (r < 0)
-		return r;
-	r = track_capsule_add(c->set->track, c->id, c->target.id, req->image->ref,
-			      c->detached ? RECAP_CAPSULE_HINT_EXEC : 0);
-	if (r < 0)
-		return error_sys(err, -r,
-				 "cannot enter the capsule in the map (too many at once?)");
-	c->tracked = true;
-	return 0;
-}
-
-/* The streams of a detached tool: nothing to read, and a pipe to its log. */
-struct detached_io {
-	int null, pipe_read, pipe_write, log;
-};
-
-static void detached_close(struct detached_io *io)
-{
-	fd_close(io->null);
-	fd_close(io->pipe_read);
-	fd_close(io->pipe_write);
-	fd_close(io->log);
-}
-
-static int detached_open(struct capsule *c, struct detached_io *io, struct error *err)
-{
-	char name[32];
-	int fds[2];
-
-	snprintf(name, sizeof(name), "%s.log", c->name);
-	io->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	io->log = openat(c->set->log_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC,
-			 0600);
-	if (io->null < 0 || io->log < 0 || pipe2(fds, O_CLOEXEC) < 0)
-		return error_sys(err, errno, "cannot open the log of a detached capsule");
-	io->pipe_read = fds[0];
-	io->pipe_write = fds[1];
-	return 0;
-}
-
-static int inject(struct capsule *c, const struct capsule_request *req, struct error *err)
-{
-	cleanup(detached_close) struct detached_io io = {-1, -1, -1, -1};
-	cleanup_free char **env = merge_env(req);
-	struct inject_plan plan = {
-		.capsule = c->id,
-		.target = &c->target,
-		.cgroup = &c->cgroup,
-		.sandbox = &req->sandbox,
-		.stage_ns = workshop_stage_fd(c->set->workshop),
-		.overlay = c->cow.overlay_fd,
-		.target_root = req->target_root,
-		.terminal = req->terminal,
-		.log = -1,
-		.log_pipe = -1,
-		.argv = c->argv,
-		.env = env,
-		.workdir = req->workdir ? req->workdir : req->image->workdir,
-		.user = req->user ? req->user : req->image->user,
-	};
-	int r = env ? 0 : error_set(err, ENOMEM, "out of memory");
-
-	if (r == 0 && req->detach)
-		r = detached_open(c, &io, err);
-	if (r < 0)
-		return r;
-	memcpy(plan.stdio, req->stdio, sizeof(plan.stdio));
-	if (req->detach) {
-		memcpy(plan.stdio, (int[]){io.null, io.pipe_write, io.pipe_write},
-		       sizeof(plan.stdio));
-		plan.log = io.log;
-		plan.log_pipe = io.pipe_read;
-	}
-	return inject_start(c->set->track, &plan, c->report, &c->pidfd, &c->pid, err);
-}
-
-/* A start that failed before there was a process: undo it, step by step, without a trace. */
-static void undo(struct capsule *c)
-{
-	char name[32];
-
-	snprintf(name, sizeof(name), "%s.log", c->name);
-	if (c->detached && c->name[0])
-		unlinkat(c->set->log_dir, name, 0);
-	if (c->tracked)
-		track_capsule_remove(c->set->track, c->id);
-	if (cow_drop(c->set->workshop, &c->cow, NULL) < 0 ||
-	    cgroup_remove(c->set->cgroups, &c->cgroup) < 0)
-		log_error("capsule %s never ran, and its layer or cgroup could not be removed",
-			  c->name);
-	capsule_free(c);
-}
-
-int capsule_start(struct capsule_set *set, const struct capsule_request *req, struct capsule **ret,
-		  struct error *err)
-{
-	struct capsule *c = capsule_new(set, req);
-	int r;
-
-	if (!c)
-		return error_set(err, ENOMEM, "out of memory");
-	r = target_open(set->track, req->target.id, req->namespaces, &c->target, err);
-	c->resolved_ns = clock_boot_ns();
-	if (r == 0)
-		r = prepare(c, req, err);
-	c->created_ns = clock_boot_ns();
-	if (r == 0)
-		r = inject(c, req, err);
-	if (r < 0) {
-		undo(c);
-		track_count(set->track, "attach_failed");
-		return r;
-	}
-	/* The overlay is the child's now: only what runs in the capsule holds it. */
-	c->cow.overlay_fd = fd_close(c->cow.overlay_fd);
-	c->timeout_ns = req->timeout_ns ? c->created_ns + req->timeout_ns : 0;
-	r = loop_add(set->loop, &c->pidfd_source, c->pidfd, EPOLLIN, on_init_exit, c);
-	if (r < 0)
-		capsule_stop(c, "recapd is out of resources", 0);
-	wake_at(c, c->timeout_ns && c->timeout_ns < c->created_ns + INJECT_DEADLINE
-			   ? c->timeout_ns
-			   : c->created_ns + INJECT_DEADLINE);
-	track_count(set->track, "attach_started");
-	*ret = c;
-	return 0;
 }

@@ -20,6 +20,8 @@
 #include "core/sandbox.h"
 #include "core/track.h"
 
+#define CAPSULE_COW_DEFAULT (64ull << 20) /* bytes that a tool may write */
+
 struct capsule;
 struct capsule_set;
 

@@ -1,10 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* A capsule's inside, for capsule.c, which moves it, and record.c, which shows it. */
+/* A capsule's inside: for capsule_start.c, which makes it, capsule.c, which moves it, and record.c, which shows it. */
 #ifndef RECAP_CAPSULE_INTERNAL_H
 #define RECAP_CAPSULE_INTERNAL_H
 
+#include "core/berth.h"
 #include "core/capsule.h"
 #include "core/target.h"
+
+#define MS(n) ((n)*1000000ull)
+
+#define INJECT_DEADLINE MS(10000) /* from the fork to the tool's exec */
+#define LEFTOVER_GRACE	MS(1000)  /* from SIGTERM to SIGKILL for what the tool left behind */
+
+struct capsule_set {
+	struct berth berth;
+	struct loop *loop;
+	struct track *track;
+	struct workshop *workshop;
+	struct cgroup_root *cgroups;
+	struct inventory *inv;
+	int log_dir;
+	capsule_event_fn fn;
+	void *arg;
+	struct capsule *first;
+	struct loop_source timer;
+	int timer_fd;
+	uint64_t armed_ns; /* 0: not armed */
+};
 
 enum capsule_state {
 	CAPSULE_STATE_CREATED,
@@ -56,6 +78,18 @@ struct capsule {
 	uint64_t wake_ns, timeout_ns, grace_ns, kill_ns, first_kill_ns, retry_ns;
 	unsigned int rounds;
 };
+
+/* Look at the facts and do what is next. The capsule may be gone afterwards. */
+void capsule_step(struct capsule *c);
+
+/* Step the capsule again at `at` (CLOCK_BOOTTIME, ns), or sooner. */
+void capsule_wake_at(struct capsule *c, uint64_t at);
+
+/* Loop source of the capsule's pidfd. */
+void capsule_on_init_exit(uint32_t events, void *arg);
+
+/* Let go of all that is recapd's own: the layer and the cgroup must have been dropped. */
+void capsule_free(struct capsule *c);
 
 /* The record of design and interface, as a new object. */
 struct json_object *capsule_record(const struct capsule *c);

@@ -179,7 +179,7 @@ static int limit_v1(struct cgroup_root *root, struct cgroup *cg, enum v1_control
 	return r;
 }
 
-static int apply(struct cgroup_root *root, struct cgroup *cg, const struct cgroup_limits *limits,
+int cgroup_limit(struct cgroup_root *root, struct cgroup *cg, const struct cgroup_limits *limits,
 		 struct error *err)
 {
 	char text[32];
@@ -204,9 +204,9 @@ static int apply(struct cgroup_root *root, struct cgroup *cg, const struct cgrou
 	return 0;
 }
 
-int cgroup_create(struct cgroup_root *root, const char *name, const struct cgroup_limits *limits,
-		  struct cgroup *ret, struct error *err)
+int cgroup_create(struct cgroup_root *root, const char *name, struct cgroup *ret, struct error *err)
 {
+	static const struct cgroup_limits none;
 	struct cgroup cg;
 	int r;
 
@@ -218,7 +218,7 @@ int cgroup_create(struct cgroup_root *root, const char *name, const struct cgrou
 					 name);
 		cg.v2 = openat(root->v2, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
-	r = apply(root, &cg, limits, err);
+	r = cgroup_limit(root, &cg, &none, err);
 	if (r < 0) {
 		if (cgroup_remove(root, &cg) < 0)
 			log_warn("the cgroup %s could not be removed", name);

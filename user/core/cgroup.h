@@ -42,9 +42,13 @@ const char *cgroup_root_path(const struct cgroup_root *root);
 
 void cgroup_none(struct cgroup *cg);
 
-/* Make a capsule's group with its limits. A limit that this machine cannot enforce is an error. */
-int cgroup_create(struct cgroup_root *root, const char *name, const struct cgroup_limits *limits,
-		  struct cgroup *ret, struct error *err) must_check;
+/* Make a capsule's group, with no limits but CGROUP_PIDS_DEFAULT. */
+int cgroup_create(struct cgroup_root *root, const char *name, struct cgroup *ret,
+		  struct error *err) must_check;
+
+/* Set limits. One that this machine cannot enforce is an error. */
+int cgroup_limit(struct cgroup_root *root, struct cgroup *cg, const struct cgroup_limits *limits,
+		 struct error *err) must_check;
 
 /* Kill all that is in it at once (cgroup.kill, 5.14). False: there is no such knob. */
 bool cgroup_kill(const struct cgroup *cg);

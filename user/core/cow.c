@@ -168,8 +168,10 @@ static int try_out(struct workshop *w, struct error *err)
 {
 	struct image empty = {.digest = "", .n_layers = 0};
 	struct cow cow;
-	int r = cow_create(w, &empty, "trial", 1 << 20, &cow, err);
+	int r = cow_reserve(w, "trial", 1 << 20, &cow, err);
 
+	if (r == 0)
+		r = cow_mount(w, &empty, &cow, err);
 	if (r < 0)
 		return error_prefix(
 			err,
@@ -328,16 +330,28 @@ static uint32_t kernel_dev(dev_t dev)
 	return major(dev) << 20 | minor(dev);
 }
 
-static int create_in_shop(const struct image *image, uint64_t size, struct cow *cow,
-			  struct error *err)
+int cow_reserve(struct workshop *w, const char *name, uint64_t size, struct cow *cow,
+		struct error *err)
 {
-	struct overlay_opts o;
-	struct stat st;
-	int r = attach_tmpfs(cow->name, size);
+	int r;
 
+	*cow = (struct cow){.overlay_fd = -1, .size = size};
+	snprintf(cow->name, sizeof(cow->name), "%s", name);
+	r = enter(w->shop_ns);
+	if (r == 0)
+		r = leave(w, attach_tmpfs(name, size));
 	if (r < 0)
 		return error_sys(err, -r, "cannot make the layer's tmpfs");
 	cow->attached = true;
+	return 0;
+}
+
+static int mount_in_shop(const struct image *image, struct cow *cow, struct error *err)
+{
+	struct overlay_opts o;
+	struct stat st;
+	int r;
+
 	overlay_opts(&o, image, cow->name, false);
 	r = mount_new("overlay", o.list, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	if (r < 0)
@@ -353,24 +367,13 @@ static int create_in_shop(const struct image *image, uint64_t size, struct cow *
 	return 0;
 }
 
-int cow_create(struct workshop *w, const struct image *image, const char *name, uint64_t size,
-	       struct cow *cow, struct error *err)
+int cow_mount(struct workshop *w, const struct image *image, struct cow *cow, struct error *err)
 {
-	int r;
+	int r = enter(w->shop_ns);
 
-	memset(cow, 0, sizeof(*cow));
-	cow->overlay_fd = -1;
-	snprintf(cow->name, sizeof(cow->name), "%s", name);
-	r = enter(w->shop_ns);
 	if (r < 0)
 		return error_sys(err, -r, "cannot enter the workshop");
-	r = leave(w, create_in_shop(image, size, cow, err));
-	if (r < 0) {
-		cow->overlay_fd = fd_close(cow->overlay_fd);
-		if (cow_drop(w, cow, NULL) < 0)
-			log_warn("a half-made layer (%s) could not be removed", cow->name);
-	}
-	return r;
+	return leave(w, mount_in_shop(image, cow, err));
 }
 
 int cow_busy(struct workshop *w, const struct cow *cow, struct error *err)

@@ -42,13 +42,18 @@ struct cow {
 	char name[16];		    /* of its folder in the workshop; "" when there is no layer */
 	int overlay_fd;		    /* detached mount, until it has been handed on */
 	struct recap_wanted wanted; /* what holders hold */
+	uint64_t size;		    /* what it was reserved for */
 	uint64_t bytes;		    /* written; known once the layer has been dropped */
 	bool attached;		    /* the tmpfs is mounted in the workshop */
 };
 
-/* Make a layer of at most `size` bytes over `image`. On failure nothing is left and *cow is empty. */
-int cow_create(struct workshop *w, const struct image *image, const char *name, uint64_t size,
-	       struct cow *cow, struct error *err) must_check;
+/* Reserve a layer of at most `size` bytes: its tmpfs, which no image is mounted over yet. */
+int cow_reserve(struct workshop *w, const char *name, uint64_t size, struct cow *cow,
+		struct error *err) must_check;
+
+/* Mount the overlay of `image` with the reserved tmpfs as its upper: cow->overlay_fd. */
+int cow_mount(struct workshop *w, const struct image *image, struct cow *cow,
+	      struct error *err) must_check;
 
 /*
  * The second witness. overlayfs locks the upper folder's inode for as long as the superblock that uses it

@@ -67,10 +67,3 @@ void digest_final(struct digest *digest, char ret[DIGEST_SIZE])
 	*p = '\0';
 	digest_start(digest);
 }
-
-bool digest_valid(const char *text)
-{
-	if (!text || strlen(text) != DIGEST_SIZE - 1 || strncmp(text, "sha256:", 7))
-		return false;
-	return strspn(digest_hex(text), "0123456789abcdef") == 64;
-}

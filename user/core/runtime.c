@@ -48,7 +48,7 @@ void container_meta_free(struct container_meta *meta)
 	free(meta);
 }
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* The length of the UTF-8 sequence at `p` (RFC 3629: no overlong forms, no surrogates), or 0. */
 static size_t utf8_len(const unsigned char *p, size_t n)
@@ -78,7 +78,10 @@ static size_t utf8_len(const unsigned char *p, size_t n)
 	return 0;
 }
 
-/* A copy in which whatever is not UTF-8 or is a control character (but those in `keep`) has become '?'. */
+/*
+ * A copy in which whatever is not UTF-8 or is a control character (but those in `keep`) has become
+ * '?'.
+ */
 static char *text_clean(const char *text, size_t len, const char *keep)
 {
 	char *copy = malloc(len + 1);
@@ -117,7 +120,7 @@ int meta_set(char **dst, const char *text)
 	return meta_set_len(dst, text, text ? strlen(text) : 0);
 }
 
-/* ---- labels ----------------------------------------------------------------------------------- */
+/* ---- labels ---------------------------------------------------------------------------------- */
 
 int labels_add(struct labels *s, const char *key, size_t key_len, const char *value,
 	       size_t value_len)
@@ -175,7 +178,7 @@ void labels_done(const struct labels *s)
 			 s->left_out, s->meta->id, LABELS_MAX, LABEL_BYTES);
 }
 
-/* ---- records ---------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 bool runtime_id_valid(const char *id, size_t len)
 {
@@ -229,9 +232,12 @@ struct json_object *record_json(int dirfd, const char *name, const char *what)
 	return obj;
 }
 
-/* ---- the process ------------------------------------------------------------------------------ */
+/* ---- the process ----------------------------------------------------------------------------- */
 
-/* A folder of a process that has gone finds nothing (ENOENT); a file of it that is open reads ESRCH. */
+/*
+ * A folder of a process that has gone finds nothing (ENOENT); a file of it that is open reads
+ * ESRCH.
+ */
 static int gone(int r, pid_t pid, struct error *err)
 {
 	if (r == -ENOENT || r == -ESRCH)
@@ -279,8 +285,8 @@ static void cgroups_cut(struct process *p)
 }
 
 /*
- * The process' place: v2's when it has one. Else what most v1 hierarchies say: crun on v1 leaves v2 at the
- * root, and runc nests v1's memory (only) below its caller.
+ * The process' place: v2's when it has one. Else what most v1 hierarchies say: crun on v1 leaves v2
+ * at the root, and runc nests v1's memory (only) below its caller.
  */
 static const char *cgroup_main(const struct process *p)
 {
@@ -313,7 +319,7 @@ static int process_read(struct lookup *l, struct process *p, struct error *err)
 	return 0;
 }
 
-/* ---- candidates ------------------------------------------------------------------------------- */
+/* ---- candidates ------------------------------------------------------------------------------ */
 
 static void candidate_add(struct candidates *c, const char *id, size_t len)
 {
@@ -327,8 +333,8 @@ static void candidate_add(struct candidates *c, const char *id, size_t len)
 }
 
 /*
- * A component of a cgroup path: the ID itself, or "docker-ID.scope", "libpod-ID", "cri-containerd-ID.scope", ...
- * Both the prefix and the ID may hold dashes.
+ * A component of a cgroup path: the ID itself, or "docker-ID.scope", "libpod-ID",
+ * "cri-containerd-ID.scope", ... Both the prefix and the ID may hold dashes.
  */
 static void candidates_of_component(struct candidates *c, const char *name, size_t len)
 {
@@ -347,7 +353,9 @@ static void candidates_of_component(struct candidates *c, const char *name, size
 		candidate_add(c, dash + 1, end - dash - 1);
 }
 
-/* From the last component on: who can make cgroups below a container's can only lengthen its path. */
+/*
+ * From the last component on: who can make cgroups below a container's can only lengthen its path.
+ */
 static void candidates_of_path(struct candidates *c, const char *path)
 {
 	const char *end = path + strlen(path);
@@ -395,9 +403,12 @@ static void candidates_collect(struct candidates *c, const struct process *p, pi
 		candidates_of_path(c, p->paths[i]);
 }
 
-/* ---- the answer ------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
-/* As the readers in runtime_internal.h. Podman first: its containers are in runc's or crun's folder, too. */
+/*
+ * As the readers in runtime_internal.h. Podman first: its containers are in runc's or crun's
+ * folder, too.
+ */
 static int identify(const struct lookup *l, const char *id, struct container_meta *meta)
 {
 	static int (*const readers[])(const struct lookup *, const char *,
@@ -451,8 +462,9 @@ static int identify_by_scan(const struct lookup *l, struct container_meta *meta)
 }
 
 /*
- * The ID of an unknown process is made of its PID, and its name is never one of the IDs that a runtime gave to
- * another: what a process inside a container can make of its cgroup is not to be taken for that container.
+ * The ID of an unknown process is made of its PID, and its name is never one of the IDs that a
+ * runtime gave to another: what a process inside a container can make of its cgroup is not to be
+ * taken for that container.
  */
 static int unknown_describe(const struct lookup *l, const struct process *p, bool taken,
 			    struct container_meta *meta)

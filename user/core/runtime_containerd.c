@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * containerd: a "task" folder in its run directory for each container that runs, by namespace; images and labels
- * in its metadata database. Docker is its client, in the namespace "moby", and so is its own CRI
- * service for Kubernetes, in "k8s.io".
+ * containerd: a "task" folder in its run directory for each container that runs, by namespace;
+ * images and labels in its metadata database. Docker is its client, in the namespace "moby", and so
+ * is its own CRI service for Kubernetes, in "k8s.io".
  */
 #include "core/runtime_internal.h"
 
@@ -40,7 +40,7 @@ static int instances_fill(const struct runtime_paths *p, struct instance in[2])
 	return 0;
 }
 
-/* ---- proof ------------------------------------------------------------------------------------ */
+/* ---- proof ----------------------------------------------------------------------------------- */
 
 /* The state of the OCI runtime below: `root`/NAMESPACE/ID. */
 static enum proof root_proof(const struct lookup *l, const char *root, const char *ns,
@@ -66,8 +66,9 @@ static struct json_object *options_read(int dirfd)
 }
 
 /*
- * init.pid tells the process, and the OCI runtime's state its start time as well. That state is elsewhere with other
- * runtimes than runc and crun: then the PID in containerd's own record is all the proof there is.
+ * init.pid tells the process, and the OCI runtime's state its start time as well. That state is
+ * elsewhere with other runtimes than runc and crun: then the PID in containerd's own record is all
+ * the proof there is.
  */
 static enum proof task_proof(const struct lookup *l, const struct instance *in, const char *ns,
 			     const char *id, int dirfd)
@@ -90,7 +91,7 @@ static enum proof task_proof(const struct lookup *l, const struct instance *in, 
 	return proof == PROOF_NONE ? PROOF_MATCH : proof;
 }
 
-/* ---- what it says ----------------------------------------------------------------------------- */
+/* ---- what it says ---------------------------------------------------------------------------- */
 
 static int labels_from_db(struct boltdb *db, const char *ns, const char *id,
 			  struct container_meta *meta)
@@ -144,8 +145,9 @@ static int db_describe(const struct instance *in, const char *ns, const char *id
 }
 
 /*
- * What the CRI service noted of a container, by its annotation, or else (before containerd 1.5) by the label that
- * Kubernetes gives it. The annotation goes first: an image can bring labels, but no annotations.
+ * What the CRI service noted of a container, by its annotation, or else (before containerd 1.5) by
+ * the label that Kubernetes gives it. The annotation goes first: an image can bring labels, but no
+ * annotations.
  */
 static const char *cri_value(struct json_object *annotations, const char *annotation,
 			     struct json_object *labels, const char *label)
@@ -206,10 +208,11 @@ static int task_describe(const struct lookup *l, const struct instance *in, cons
 	return r;
 }
 
-/* ---- every namespace of every instance -------------------------------------------------------- */
+/* ---- every namespace of every instance ------------------------------------------------------- */
 
 /*
- * Visit the namespaces' task folders. `fn` returns 0 to go on; anything else ends the visit and is returned.
+ * Visit the namespaces' task folders. `fn` returns 0 to go on; anything else ends the visit and is
+ * returned.
  */
 typedef int (*namespace_fn)(const struct lookup *l, const struct instance *in, const char *ns,
 			    const char *folder, void *arg);

@@ -4,8 +4,8 @@
 #include <string.h>
 
 /*
- * containers/ID/config.v2.json is complete once the container has been created, long before it starts, but for
- * its State.Pid: that containerd's record, which led here, proves the process.
+ * containers/ID/config.v2.json is complete once the container has been created, long before it
+ * starts, but for its State.Pid: that containerd's record, which led here, proves the process.
  */
 static struct json_object *config_read(const char *root, const char *id)
 {

@@ -161,6 +161,12 @@ static struct json_object *entry_read(const char *root, const char *driver, cons
 	return entry_find(text, len, id);
 }
 
+/* Podman calls a pod's infra container by the start of the pod's ID. */
+static bool is_infra_name(const char *name)
+{
+	return strspn(name, "0123456789abcdef") == 12 && !strcmp(name + 12, "-infra");
+}
+
 static int storage_describe(const struct lookup *l, const char *driver, const char *id,
 			    struct container_meta *meta)
 {
@@ -173,6 +179,7 @@ static int storage_describe(const struct lookup *l, const char *driver, const ch
 
 	if (json_object_is_type(name, json_type_string))
 		r = meta_set(&meta->name, json_object_get_string(name));
+	meta->helper = meta->name && is_infra_name(meta->name);
 	if (r == 0 && text &&
 	    json_parse(text, strlen(text), "containers.json", &metadata, NULL) == 0)
 		r = meta_set(&meta->image, json_get_str(metadata, "image-name"));

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/audit.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -20,6 +21,14 @@
 #include "core/syscalls.h"
 
 #define CAP_BIT(c) (1ull << (c))
+
+#if defined(__x86_64__)
+#define ARCH_NATIVE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCH_NATIVE AUDIT_ARCH_AARCH64
+#else
+#error "name this architecture's AUDIT_ARCH_ here"
+#endif
 
 /* Docker's default without SETPCAP, SYS_CHROOT, MKNOD, AUDIT_WRITE and SETFCAP. */
 #define CAPS_DEFAULT                                                                           \
@@ -136,26 +145,26 @@ static int default_rules(scmp_filter_ctx ctx, unsigned int unlock)
 }
 
 /*
- * A second, small filter in front: an allow-list cannot say "ioctl but for these", since libseccomp compares whole 64-bit
- * values and the kernel reads 32 (CVE-2019-10063). TIOCSTI types into, TIOCLINUX pastes into, a terminal that the
- * operator still reads.
+ * In front of libseccomp's filter, since an allow-list cannot say "ioctl but for these": it compares whole 64-bit
+ * values where the kernel reads 32 (CVE-2019-10063). TIOCSTI types into, TIOCLINUX pastes into, a terminal that the
+ * operator still reads. Another architecture's calls skip this and meet libseccomp's own check.
  */
-static int terminal_rules(scmp_filter_ctx ctx, unsigned int unlock)
-{
-	static const unsigned int refused[] = {TIOCSTI, TIOCLINUX};
-	int r = 0;
+static const struct sock_filter terminal_prologue[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_NATIVE, 0, 6),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+};
 
-	for (size_t i = 0; i < ARRAY_SIZE(refused) && r >= 0; i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, refused[i]));
-	return r;
-}
-
-/* libseccomp writes a filter to a descriptor only: read it back into memory. */
+/* libseccomp writes a filter to a descriptor only: read it back, behind the prologue. */
 static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
 {
 	cleanup_fd int fd = memfd_create("seccomp", MFD_CLOEXEC);
-	struct sock_filter *insns;
+	cleanup_free char *text = NULL;
 	off_t size;
 	int r;
 
@@ -165,49 +174,41 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
 	if (r < 0)
 		return r;
 	size = lseek(fd, 0, SEEK_END);
-	insns = malloc(size);
-	if (!insns)
+	text = malloc(sizeof(terminal_prologue) + size);
+	if (!text)
 		return -ENOMEM;
-	if (pread(fd, insns, size, 0) != size) {
-		free(insns);
+	memcpy(text, terminal_prologue, sizeof(terminal_prologue));
+	if (pread(fd, text + sizeof(terminal_prologue), size, 0) != size)
 		return -EIO;
-	}
-	ret->filter = insns;
-	ret->len = size / sizeof(*insns);
+	ret->filter = (struct sock_filter *)TAKE_PTR(text);
+	ret->len = ARRAY_SIZE(terminal_prologue) + size / sizeof(struct sock_filter);
 	return 0;
 }
 
-static int compile(uint32_t otherwise, int (*fill)(scmp_filter_ctx, unsigned int),
-		   unsigned int unlock, struct sock_fprog *ret, struct error *err)
+static int compile(unsigned int unlock, struct sock_fprog *ret, struct error *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(otherwise);
+	/* Another architecture's calls have other numbers: their process is ended (SCMP_FLTATR_ACT_BADARCH). */
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 	int r;
 
 	if (!ctx)
 		return error_set(err, ENOMEM, "cannot make a seccomp filter");
-	/* Another architecture's calls have other numbers: their process is ended (SCMP_FLTATR_ACT_BADARCH). */
+	/* A binary tree: the kernel walks it for each call there is when the filter is installed. */
 	r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r >= 0)
-		r = fill(ctx, unlock);
+		r = default_rules(ctx, unlock);
 	if (r >= 0)
 		r = export(ctx, ret);
 	seccomp_release(ctx);
 	return r < 0 ? error_sys(err, -r, "cannot compile the seccomp filter") : 0;
 }
 
-static struct sock_fprog terminal_filter;
-static struct sock_fprog default_filters[UNLOCK_VARIANTS];
-
 static int default_filter(uint64_t caps, const struct sock_fprog **ret, struct error *err)
 {
-	unsigned int unlock = unlocks(caps);
-	struct sock_fprog *f = &default_filters[unlock];
-	int r = 0;
+	static struct sock_fprog filters[UNLOCK_VARIANTS];
+	struct sock_fprog *f = &filters[unlocks(caps)];
+	int r = f->filter ? 0 : compile(unlocks(caps), f, err);
 
-	if (!terminal_filter.filter)
-		r = compile(SCMP_ACT_ALLOW, terminal_rules, 0, &terminal_filter, err);
-	if (r == 0 && !f->filter)
-		r = compile(SCMP_ACT_ERRNO(ENOSYS), default_rules, unlock, f, err);
 	if (r == 0)
 		*ret = f;
 	return r;
@@ -392,8 +393,5 @@ int sandbox_seccomp(const struct sandbox *s)
 		return -errno;
 	if (!s->seccomp)
 		return 0;
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &terminal_filter) < 0 ||
-	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, s->seccomp) < 0)
-		return -errno;
-	return 0;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, s->seccomp) < 0 ? -errno : 0;
 }

@@ -22,6 +22,7 @@
 
 struct track {
 	struct recap_bpf *skel;
+	struct holders_bpf *holders;
 	struct bpf_link *links[3]; /* of our own making; adopted ones live on by their pins */
 	struct ring_buffer *events;
 	track_event_fn event_fn;
@@ -147,7 +148,9 @@ static int load(struct track *t, struct error *err)
 			"remove the folder",
 			t->path, t->skel->bss->abi, RECAP_ABI);
 	t->skel->bss->abi = RECAP_ABI;
-	return 0;
+	/* Now, and not when a layer is first held: loading costs 20 MiB for a moment. */
+	t->holders = holders_bpf__open_and_load();
+	return t->holders ? 0 : explain_load(-errno, NULL, err);
 }
 
 static int make_counters(struct track *t, struct error *err)
@@ -255,8 +258,9 @@ int track_open(const char *bpffs, struct track **ret, struct error *err)
 	if (r == 0 && (r = iterate(t->skel->progs.seed, NULL, 0, 0)) < 0)
 		error_sys(err, -r, "cannot walk the tasks that run already");
 	if (r >= 0 && !t->skel->bss->host_mnt_id)
-		r = error_set(err, ESRCH,
-			      "the walk over all tasks met none: recapd needs the host's PID namespace");
+		r = error_set(
+			err, ESRCH,
+			"the walk over all tasks met none: recapd needs the host's PID namespace");
 	if (r >= 0) {
 		t->self_pidfd = syscall(SYS_pidfd_open, getpid(), 0);
 		t->events = ring_buffer__new(bpf_map__fd(t->skel->maps.events), on_event, t, NULL);
@@ -297,6 +301,7 @@ void track_close(struct track *t, bool unpin_all)
 		unpin(t);
 	for (size_t i = 0; i < ARRAY_SIZE(t->links); i++)
 		bpf_link__destroy(t->links[i]);
+	holders_bpf__destroy(t->holders);
 	recap_bpf__destroy(t->skel);
 	fd_close(t->self_pidfd);
 	fd_close(t->dir);
@@ -537,23 +542,20 @@ int track_capsule_tasks(struct track *t, uint64_t id, struct recap_holder_record
 
 /* ---- who keeps a layer ------------------------------------------------------------------------- */
 
-int track_holders(const struct recap_wanted *wanted, struct recap_holder_record *ret, size_t max)
+int track_holders(struct track *t, const struct recap_wanted *wanted,
+		  struct recap_holder_record *ret, size_t max)
 {
-	struct holders_bpf *skel = holders_bpf__open_and_load();
+	struct bpf_program *walks[] = {t->holders->progs.holder_files,
+				       t->holders->progs.holder_mappings,
+				       t->holders->progs.holder_folders};
 	int n = 0, r = 0;
 
-	if (!skel)
-		return -errno;
-	skel->bss->wanted = *wanted;
-	struct bpf_program *walks[] = {skel->progs.holder_files, skel->progs.holder_mappings,
-				       skel->progs.holder_folders};
+	t->holders->bss->wanted = *wanted;
 	for (size_t i = 0; i < ARRAY_SIZE(walks) && r >= 0; i++) {
 		r = iterate(walks[i], ret + n, sizeof(*ret), max - n);
 		if (r > 0)
 			n += r;
 	}
-	holders_bpf__destroy(skel);
-	malloc_trim(0);
 	return r < 0 ? r : n;
 }
 

@@ -72,8 +72,8 @@ int track_tool_signal(struct track *t, uint64_t id, int sig) must_check;
 /* ---- who keeps a layer ---- */
 
 /* One record for each descriptor, mapping and folder; at most `max`. Returns how many, or -errno. */
-int track_holders(const struct recap_wanted *wanted, struct recap_holder_record *ret,
-		  size_t max) must_check;
+int track_holders(struct track *t, const struct recap_wanted *wanted,
+		  struct recap_holder_record *ret, size_t max) must_check;
 
 /* Processes of the tree that still live, in the same form (kind 0). Returns how many, or -errno. */
 int track_capsule_tasks(struct track *t, uint64_t id, struct recap_holder_record *ret,

@@ -10,7 +10,6 @@
 #include "recapd/client.h"
 
 #define STRV_MAX       1024
-#define COW_DEFAULT    (64ull << 20)
 #define COW_MIN	       (64ull << 10)
 #define COW_MAX	       (64ull << 30)
 #define TIMEOUT_MAX    (365ll * 24 * 3600)
@@ -88,7 +87,8 @@ static int get_limits(struct attach *a, struct json_object *params, struct error
 	if (r == 0)
 		r = get_number(params, "pids", 2, 1 << 22, 0, &pids, err);
 	if (r == 0)
-		r = get_number(params, "cow_size", COW_MIN, COW_MAX, COW_DEFAULT, &cow, err);
+		r = get_number(params, "cow_size", COW_MIN, COW_MAX, CAPSULE_COW_DEFAULT, &cow,
+			       err);
 	if (r == 0)
 		r = get_number(params, "timeout_s", 1, TIMEOUT_MAX, 0, &timeout, err);
 	if (r < 0)
