@@ -177,6 +177,11 @@ static inline void tarball_compress(struct tarball *t, const char *media)
 		assert_int_equal(archive_write_add_filter_zstd(packed.a), ARCHIVE_OK);
 	else
 		assert_int_equal(archive_write_add_filter_gzip(packed.a), ARCHIVE_OK);
+	/* Else the digest would depend on the time of day. */
+	if (strcmp(media, ZSTD))
+		assert_int_equal(
+			archive_write_set_filter_option(packed.a, "gzip", "timestamp", NULL),
+			ARCHIVE_OK);
 	assert_int_equal(archive_write_set_bytes_in_last_block(packed.a, 1), ARCHIVE_OK);
 	assert_int_equal(archive_write_open_memory(packed.a, packed.buf, packed.size, &packed.used),
 			 ARCHIVE_OK);
