@@ -100,6 +100,30 @@ static void test_files_keep_what_they_may(void **state)
 	assert_true(lgetxattr(root, "trusted.other", NULL, 0) < 0);
 }
 
+static void test_umask_does_not_matter(void **state)
+{
+	struct fixture *f = FIXTURE(state);
+	mode_t old = umask(0777);
+	struct archive_entry *e;
+	struct tarball t;
+	char root[PATH_MAX];
+
+	tarball_begin(&t, 1 << 20);
+	e = tarball_entry("some/where/file", AE_IFREG, 0666);
+	tarball_put(&t, e, "x");
+	umask(022); /* the layout's own files */
+	layout_layer(&f->l, &t, GZIP);
+	layout_image(&f->l, "good:1");
+	umask(0777);
+	expect_loaded(f, NULL);
+	umask(old);
+	loaded_path(f, "good:1", "", root);
+	assert_int_equal(look(root, "").st_mode, S_IFDIR | 0755);
+	assert_int_equal(look(root, "some").st_mode, S_IFDIR | 0755);
+	assert_int_equal(look(root, "some/where").st_mode, S_IFDIR | 0755);
+	assert_int_equal(look(root, "some/where/file").st_mode, S_IFREG | 0666);
+}
+
 static void test_devices_are_dropped(void **state)
 {
 	struct fixture *f = FIXTURE(state);
@@ -508,6 +532,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STORE_TEST(test_files_keep_what_they_may),
+		STORE_TEST(test_umask_does_not_matter),
 		STORE_TEST(test_devices_are_dropped),
 		STORE_TEST(test_whiteouts),
 		STORE_TEST(test_later_entries_win),

@@ -82,7 +82,8 @@ static int make_folder(int parent, const char *name, bool opaque, int *ret_fd, s
 	if (mkdirat(parent, name, 0755) < 0)
 		return error_sys(err, errno, "cannot create folder \"%.128s\"", name);
 	fd = open_folder(parent, name);
-	if (fd < 0)
+	/* Whatever the umask: a folder that only shows in the paths of others is for every user. */
+	if (fd < 0 || fchmod(fd, 0755) < 0)
 		return error_sys(err, errno, "cannot open folder \"%.128s\"", name);
 	r = opaque ? set_opaque(fd, err) : 0;
 	if (r < 0)
