@@ -195,8 +195,10 @@ static void take_row(struct refs *refs, const char *ref, const char *digest, cha
 	for (size_t i = 0; i < refs->n; i++) {
 		const struct refs_row *row = &refs->v[i];
 
-		if (ref ? !row->ref || strcmp(row->ref, ref)
-			: row->ref || strcmp(row->digest, digest))
+		bool same = ref ? row->ref && !strcmp(row->ref, ref)
+				: !row->ref && digest && !strcmp(row->digest, digest);
+
+		if (!same)
 			continue;
 		strcpy(ret, row->digest);
 		drop_row(refs, i);
