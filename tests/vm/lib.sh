@@ -5,11 +5,13 @@
 
 fails=0
 
-# check WHAT COMMAND…: the command succeeds; what it prints is shown when it does not. It is not run as a
-# condition, where bash would ignore `set -e`.
+# check WHAT COMMAND…: the command succeeds; what it prints is shown when it does not. It is not
+# run as a condition, where bash would ignore `set -e`. Each has a log file of its own: what an
+# earlier one left running may still write.
 check() {
 	local status
 
+	rm -f /tmp/check.log
 	set +e
 	(
 		set -eE
@@ -46,7 +48,9 @@ process_find() {
 
 	for file in /proc/[0-9]*/cmdline; do
 		{ mapfile -d '' -t words <"$file"; } 2>/dev/null || continue
-		[[ "${words[*]}" != "$*" ]] || { file=${file%/*} && echo "${file##*/}" && return 0; }
+		[[ "${words[*]}" == "$*" ]] || continue
+		basename "$(dirname "$file")"
+		return 0
 	done
 	return 1
 }
@@ -69,8 +73,8 @@ make_bundle() {
 	cp /usr/bin/busybox "$1/rootfs/bin/busybox"
 	ln -s busybox "$1/rootfs/bin/sleep"
 	(cd "$1" && runc spec)
-	jq ".process.args = [\"sleep\", \"100000\"] | .process.terminal = false | .root.readonly = false | $2" \
-		"$1/config.json" >"$1/new"
+	jq '.process.args = ["sleep", "100000"] | .process.terminal = false |
+		.root.readonly = false' "$1/config.json" | jq "$2" >"$1/new"
 	mv "$1/new" "$1/config.json"
 }
 
@@ -93,6 +97,11 @@ container_end() {
 	wait_for container_is "$1" stopped
 	runc delete "$1"
 	rm -r "/tmp/$1"
+}
+
+# stop_on_failure LOG: when all that follows would fail for the same reason.
+stop_on_failure() {
+	((fails == 0)) || finish "$1"
 }
 
 # finish [LOG]: the script's verdict; a failed one shows the log.
