@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* Reading bbolt: what is there is found, a commit in between is noticed, damage ends in an error. */
+/*
+ * Reading bbolt: what is there is found, a commit in between is noticed, damage ends in an error.
+ */
 #include <archive.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -322,9 +324,12 @@ static void test_opens_only_databases(void **state)
 	assert_int_equal(boltdb_open(f->file, &db), -EBADMSG);
 }
 
-/* ---- damage ----------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
-/* Build, let `bend` spoil the root's leaf (page 3: the inner bucket's comes first), expect an error. */
+/*
+ * Build, let `bend` spoil the root's leaf (page 3: the inner bucket's comes first), expect an
+ * error.
+ */
 typedef void (*bend_fn)(struct bolt_file *file, unsigned char *page);
 
 static void expect_bent(const char *path, bend_fn bend, const char *const *key, int want)
@@ -592,7 +597,7 @@ static void test_random_damage(void **state)
 	expect(db, PATH("v1", "shop", "containers", "web-1", "image"), "rt.local/pause:1");
 }
 
-/* ---- a writer in between ---------------------------------------------------------------------- */
+/* ---- a writer in between --------------------------------------------------------------------- */
 
 struct writer {
 	int fd;
@@ -602,7 +607,10 @@ struct writer {
 
 #define PAIRS 40
 
-/* Commit number `tx`: every value says `tx`. Two sets of pages take turns, as soon as bbolt would reuse them. */
+/*
+ * Commit number `tx`: every value says `tx`. Two sets of pages take turns, as soon as bbolt would
+ * reuse them.
+ */
 static void commit(int fd, unsigned int tx)
 {
 	struct bolt_file f = {.per_page = 4};
@@ -635,7 +643,10 @@ static void *write_on(void *arg)
 
 	while (!w->stop) {
 		commit(w->fd, ++w->commits);
-		/* Let the reader in between: 16 attempts would not do against a writer that never rests. */
+		/*
+		 * Let the reader in between: 16 attempts would not do against a writer that never
+		 * rests.
+		 */
 		if (w->commits % 3 == 0)
 			usleep(200);
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Whose container is a process? Runtimes' folders and the process' /proc folder are made up; parents are real
- * processes, copies of this program under another name.
+ * Whose container is a process? Runtimes' folders and the process' /proc folder are made up;
+ * parents are real processes, copies of this program under another name.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +34,7 @@ struct fixture {
 	pid_t helper; /* to kill */
 };
 
-/* ---- fixture ---------------------------------------------------------------------------------- */
+/* ---- fixture --------------------------------------------------------------------------------- */
 
 static int setup(void **state)
 {
@@ -120,7 +120,10 @@ static void put_db(const struct fixture *f, const char *path, const struct bolt_
 	free(file.data);
 }
 
-/* What the process shows of itself. `cgroup` is the v2 path, or a whole file when it does not start with '/'. */
+/*
+ * What the process shows of itself. `cgroup` is the v2 path, or a whole file when it does not start
+ * with '/'.
+ */
 static void put_process(const struct fixture *f, const char *comm, const char *cgroup)
 {
 	putf(f, "proc/stat", "%d (%s) S %d 1 1 0 -1", PID, comm, f->ppid);
@@ -188,7 +191,7 @@ static void expect_runtime_at(const struct fixture *f, const char *cgroup, const
 	expect_str(m->name, name);
 }
 
-/* ---- records, as the runtimes write them ------------------------------------------------------ */
+/* ---- records, as the runtimes write them ----------------------------------------------------- */
 
 static void put_runc_state(const struct fixture *f, const char *folder, const char *id, int pid,
 			   unsigned long long ticks)
@@ -197,8 +200,9 @@ static void put_runc_state(const struct fixture *f, const char *folder, const ch
 
 	snprintf(path, sizeof(path), "%s/%s/state.json", folder, id);
 	putf(f, path,
-	     "{\"id\":\"%s\",\"init_process_pid\":%d,\"init_process_start\":%llu,\"created\":\"2026\","
-	     "\"config\":{\"labels\":[\"team=net\",\"a=b=c\",\"flag\",7,\"bundle=/b\"]}}",
+	     "{\"id\":\"%s\",\"init_process_pid\":%d,\"init_process_start\":%llu,"
+	     "\"created\":\"2026\",\"config\":{\"labels\":"
+	     "[\"team=net\",\"a=b=c\",\"flag\",7,\"bundle=/b\"]}}",
 	     id, pid, ticks);
 }
 
@@ -293,7 +297,7 @@ static void put_podman_pid(const struct fixture *f, int pid, unsigned long long 
 	put_runc_state(f, "runc", ID, pid, ticks);
 }
 
-/* ---- parents ---------------------------------------------------------------------------------- */
+/* ---- parents --------------------------------------------------------------------------------- */
 
 /* Start this program with such an argv (see main()): a parent for the process. */
 static void parent_start(struct fixture *f, char *const *argv, uid_t uid)
@@ -326,7 +330,7 @@ static int parent_main(void)
 		pause();
 }
 
-/* ---- Docker ----------------------------------------------------------------------------------- */
+/* ---- Docker ---------------------------------------------------------------------------------- */
 
 static void test_docker(void **state)
 {
@@ -373,7 +377,7 @@ static void test_docker_without_its_file(void **state)
 	expect_labels(m, NULL);
 }
 
-/* ---- containerd ------------------------------------------------------------------------------- */
+/* ---- containerd ------------------------------------------------------------------------------ */
 
 static void test_ctr(void **state)
 {
@@ -400,7 +404,10 @@ static void test_ctr_without_its_database(void **state)
 	expect_meta(m, "containerd", "web", "web", NULL);
 }
 
-/* With another runtime than runc and crun there is no start time to compare, but containerd's word for the PID. */
+/*
+ * With another runtime than runc and crun there is no start time to compare, but containerd's word
+ * for the PID.
+ */
 static void test_ctr_with_an_unknown_oci_runtime(void **state)
 {
 	struct fixture *f = *state;
@@ -466,7 +473,7 @@ static void test_cri_sandbox_is_a_helper(void **state)
 	assert_null(m->pod_container);
 }
 
-/* ---- Podman ----------------------------------------------------------------------------------- */
+/* ---- Podman ---------------------------------------------------------------------------------- */
 
 static void test_podman(void **state)
 {
@@ -514,7 +521,7 @@ static void test_podman_pod(void **state)
 static void test_podman_without_bolt(void **state)
 {
 	struct fixture *f = *state;
-	cleanup_meta struct container_meta *m = NULL;
+	cleanup_meta struct container_meta *m = NULL, *infra = NULL;
 
 	put_podman_pid(f, PID, TICKS);
 	put(f, "podman/overlay-containers/" ID "/userdata/config.json", MANAGED_BY("libpod"));
@@ -522,6 +529,11 @@ static void test_podman_without_bolt(void **state)
 	    "[" ENTRY(OTHER_ID, "other") "," ENTRY(ID, "db") "]");
 	m = ask_at(f, "/libpod_parent/libpod-" ID);
 	expect_meta(m, "podman", ID, "db", "pg:15");
+	assert_false(m->helper);
+	put(f, "podman/overlay-containers/containers.json",
+	    "[" ENTRY(ID, "0123456789ab-infra") "]");
+	infra = ask_at(f, "/libpod_parent/libpod-" ID);
+	assert_true(infra->helper);
 }
 
 /* CRI-O keeps its containers in the same folders. */
@@ -546,7 +558,7 @@ static void test_podman_with_crun(void **state)
 	expect_runtime_at(f, "/libpod_parent/libpod-" ID, "unknown", "app-4242");
 }
 
-/* ---- runc and crun ---------------------------------------------------------------------------- */
+/* ---- runc and crun --------------------------------------------------------------------------- */
 
 static void test_runc(void **state)
 {
@@ -632,7 +644,7 @@ static void test_crun_run_of_another_program(void **state)
 	expect_runtime_at(f, "/early", "unknown", "early");
 }
 
-/* ---- the parent's command line ---------------------------------------------------------------- */
+/* ---- the parent's command line --------------------------------------------------------------- */
 
 static void test_shim_names_the_container(void **state)
 {
@@ -668,7 +680,7 @@ static void test_parent_proves_nothing(void **state)
 	expect_runtime_at(f, "0::/\n", "unknown", "app-4242");
 }
 
-/* ---- forgery ---------------------------------------------------------------------------------- */
+/* ---- forgery --------------------------------------------------------------------------------- */
 
 /* In a cgroup that is named after somebody else's container. */
 static void test_forged_cgroup(void **state)
@@ -734,7 +746,7 @@ static void test_ids_that_are_paths(void **state)
 	expect_runtime_at(f, "0::/\n", "unknown", "app-4242");
 }
 
-/* ---- unknown ---------------------------------------------------------------------------------- */
+/* ---- unknown --------------------------------------------------------------------------------- */
 
 static void test_unknown(void **state)
 {
@@ -801,7 +813,7 @@ static void test_gone(void **state)
 	close(procfd);
 }
 
-/* ---- hostile records: the container is what it is, whatever an image put into its labels ------ */
+/* ---- hostile records: the container is what it is, whatever an image put into its labels ----- */
 
 static void expect_docker_file(struct fixture *f, const char *text, size_t len, const char *name,
 			       const char *image)

@@ -6,8 +6,9 @@
 #include <sys/stat.h>
 
 /*
- * Page: id u64, flags u16, count u16, overflow u32; then `count` elements of 16 bytes; then what those
- * point to, each relative to its own place. Numbers are in the byte order of the machine that writes.
+ * Page: id u64, flags u16, count u16, overflow u32; then `count` elements of 16 bytes; then what
+ * those point to, each relative to its own place. Numbers are in the byte order of the machine that
+ * writes.
  */
 #define PAGE_HEADER 16
 #define PAGE_BRANCH 0x01
@@ -315,7 +316,10 @@ static int leaf_find(const struct page *page, const char *key, struct element *r
 	return -ENOENT;
 }
 
-/* Descend from *page, the root of a bucket, to the leaf that would hold `key`. *ret points into *page. */
+/*
+ * Descend from *page, the root of a bucket, to the leaf that would hold `key`. *ret points into
+ * *page.
+ */
 static int tree_find(struct walk *w, struct page *page, const char *key, struct element *ret)
 {
 	for (int depth = 0; page->flags == PAGE_BRANCH; depth++) {

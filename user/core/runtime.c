@@ -245,8 +245,7 @@ static int gone(int r, pid_t pid, struct error *err)
 	return error_sys(err, -r, "cannot read /proc/%d", pid);
 }
 
-/* The parent, and the command if `comm` is given, out of /proc/PID/stat (proc(5)). */
-static int stat_read(int procfd, pid_t *ret_ppid, char *comm, size_t size)
+int process_stat(int procfd, pid_t *ret_ppid, char *comm, size_t size)
 {
 	char text[4096], *open_at, *close_at;
 	int r = fd_read_small(procfd, "stat", text, sizeof(text)), ppid;
@@ -254,7 +253,7 @@ static int stat_read(int procfd, pid_t *ret_ppid, char *comm, size_t size)
 	if (r < 0)
 		return r;
 	open_at = strchr(text, '(');
-	close_at = strrchr(text, ')'); /* the command may hold any */
+	close_at = strrchr(text, ')'); /* the command may hold any (proc(5)) */
 	if (!open_at || !close_at || sscanf(close_at, ") %*c %d", &ppid) != 1)
 		return -EIO;
 	*ret_ppid = ppid;
@@ -309,7 +308,7 @@ static const char *cgroup_main(const struct process *p)
 
 static int process_read(struct lookup *l, struct process *p, struct error *err)
 {
-	int r = stat_read(l->procfd, &l->ppid, p->comm, sizeof(p->comm));
+	int r = process_stat(l->procfd, &l->ppid, p->comm, sizeof(p->comm));
 
 	if (r == 0)
 		r = fd_read_file(l->procfd, "cgroup", CGROUP_FILE_MAX, &p->cgroups, NULL);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the readers of the single runtimes share. A reader is asked whether an ID is the container of a
- * process; it believes the runtime's own record of the init process and nothing that the process chose.
+ * What the readers of the single runtimes share. A reader is asked whether an ID is the container
+ * of a process; it believes the runtime's own record of the init process and nothing that the
+ * process chose.
  *
- * When these records are written, against the exec of the container's entrypoint (seen with strace):
- *   runc state.json            before, also in `runc run`
- *   containerd init.pid        before (it is runc create's --pid-file)
- *   podman pidfile             before (likewise)
- *   docker config.v2.json      before, but for .State.Pid
- *   crun status                before in `crun create`, 1 ms after in `crun run`: see crun_pending()
+ * When these records are written, against the exec of the entrypoint (seen with strace):
+ *   runc state.json       before, also in `runc run`
+ *   containerd init.pid   before (it is runc create's --pid-file)
+ *   podman pidfile        before (likewise)
+ *   docker config.v2.json before, but for .State.Pid
+ *   crun status           before in `crun create`, 1 ms after in `crun run`: see crun_pending()
  */
 #ifndef RECAP_RUNTIME_INTERNAL_H
 #define RECAP_RUNTIME_INTERNAL_H
@@ -37,8 +38,8 @@ enum proof {
 };
 
 /*
- * The readers. 1: `id` is the process' container, and `meta` has what the runtime says; 0: the runtime does
- * not know `id`; -EEXIST: it does, but as another process; -ENOMEM.
+ * The readers. 1: `id` is the process' container, and `meta` has what the runtime says; 0: the
+ * runtime does not know `id`; -EEXIST: it does, but as another process; -ENOMEM.
  */
 int containerd_identify(const struct lookup *l, const char *id,
 			struct container_meta *meta) must_check;
@@ -46,12 +47,15 @@ int podman_identify(const struct lookup *l, const char *id, struct container_met
 int runc_identify(const struct lookup *l, const char *id, struct container_meta *meta) must_check;
 int crun_identify(const struct lookup *l, const char *id, struct container_meta *meta) must_check;
 
-/* For containerd_identify(), of what containerd runs in Docker's name: `root` is Docker's data folder. */
+/*
+ * For containerd_identify(), of what containerd runs in Docker's name: `root` is Docker's data
+ * folder.
+ */
 int docker_describe(const char *root, const char *id, struct container_meta *meta) must_check;
 
 /*
- * Look through all records for the process. 1: its ID is in `ret`; 0: there is none. Bounded, and only done when no
- * candidate was confirmed.
+ * Look through all records for the process. 1: its ID is in `ret`; 0: there is none. Bounded, and
+ * only done when no candidate was confirmed.
  */
 int containerd_scan(const struct lookup *l, char ret[RUNTIME_ID_MAX + 1]) must_check;
 int oci_scan(const struct lookup *l, char ret[RUNTIME_ID_MAX + 1]) must_check;
@@ -60,14 +64,17 @@ int oci_scan(const struct lookup *l, char ret[RUNTIME_ID_MAX + 1]) must_check;
 enum proof oci_proof(const struct lookup *l, int dirfd);
 
 /*
- * A container that `crun run` is just starting has no status yet, and gets it from its parent, which is that crun.
- * 1: it is one, and `meta` is filled.
+ * A container that `crun run` is just starting has no status yet, and gets it from its parent,
+ * which is that crun. 1: it is one, and `meta` is filled.
  */
 int crun_pending(const struct lookup *l, struct container_meta *meta) must_check;
 
 /* A folder's descriptor (O_PATH) or -1. `id` may come from anywhere. */
 int record_dir(const char *base, const char *id);
 bool runtime_id_valid(const char *id, size_t len);
+
+/* The parent, and the command when `comm` is given, out of a /proc/PID folder's stat. */
+int process_stat(int procfd, pid_t *ret_ppid, char *comm, size_t size) must_check;
 
 /* The number in a file such as init.pid: 0 when there is none. */
 pid_t record_pid(int dirfd, const char *name);
@@ -79,15 +86,15 @@ struct json_object *record_json(int dirfd, const char *name, const char *what);
 const char *path_join(char buf[PATH_MAX], const char *base, const char *sub);
 
 /*
- * Set *dst to a copy of `len` bytes fit to be shown: valid UTF-8, no control characters. A NULL or empty text
- * leaves it alone.
+ * Set *dst to a copy of `len` bytes fit to be shown: valid UTF-8, no control characters. A NULL or
+ * empty text leaves it alone.
  */
 int meta_set(char **dst, const char *text) must_check;
 int meta_set_len(char **dst, const char *text, size_t len) must_check;
 
 /*
- * Labels on their way into `meta`, up to LABELS_MAX and LABEL_BYTES. One that does not fit is left out whole,
- * since half a value would match the wrong selector; labels_done() logs how many were.
+ * Labels on their way into `meta`, up to LABELS_MAX and LABEL_BYTES. One that does not fit is left
+ * out whole, since half a value would match the wrong selector; labels_done() logs how many were.
  */
 struct labels {
 	struct container_meta *meta;

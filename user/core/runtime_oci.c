@@ -27,9 +27,9 @@ static bool head_number(const char *head, const char *key, uint64_t *ret)
 }
 
 /*
- * runc's state.json has 10 to 60 KB and starts with {"id":…,"init_process_pid":…,"init_process_start":…,"created":…
- * in every release since 1.0; the first of these pages is enough to check a container, which matters
- * when 1,000 are looked through. Inside a JSON string the quotes of such a key would be escaped.
+ * runc's state.json has 10 to 60 KB and starts with "id", "init_process_pid", "init_process_start"
+ * and "created" in every release since 1.0: its first page is enough to check a container, which
+ * matters when 1,000 are looked through. Inside a JSON string the quotes of a key would be escaped.
  */
 static enum proof runc_proof(const struct lookup *l, int dirfd)
 {
@@ -157,7 +157,7 @@ int crun_identify(const struct lookup *l, const char *id, struct container_meta 
 	return crun_describe(dirfd, id, meta);
 }
 
-/* ---- `crun run` before its status ------------------------------------------------------------- */
+/* ---- `crun run` before its status ------------------------------------------------------------ */
 
 /* Root of our own PID namespace, that is to say of the node: not a process of any container. */
 static bool is_host_root(int procfd)
@@ -179,16 +179,13 @@ static bool is_host_root(int procfd)
 /* The parent as /proc/PID folder: only if it still is the parent once that is open. */
 static int parent_open(const struct lookup *l)
 {
-	char path[32], text[4096], *close_at;
+	char path[32];
 	cleanup_fd int fd = -1;
-	int ppid;
+	pid_t ppid;
 
 	snprintf(path, sizeof(path), "/proc/%d", l->ppid);
 	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fd_read_small(l->procfd, "stat", text, sizeof(text)) < 0)
-		return -1;
-	close_at = strrchr(text, ')');
-	if (!close_at || sscanf(close_at, ") %*c %d", &ppid) != 1 || ppid != l->ppid)
+	if (fd < 0 || process_stat(l->procfd, &ppid, NULL, 0) < 0 || ppid != l->ppid)
 		return -1;
 	return TAKE_FD(fd);
 }
@@ -211,9 +208,9 @@ static bool crun_argument(int procfd, char ret[RUNTIME_ID_MAX + 1])
 }
 
 /*
- * `crun run` lets its child exec about a millisecond before it writes the status. Until then the proof is that
- * the parent is a crun of the node's root which names the ID, and that the ID has a folder, but
- * no status yet: nobody can claim the ID of a container that runs.
+ * `crun run` lets its child exec about a millisecond before it writes the status. Until then the
+ * proof is that the parent is a crun of the node's root which names the ID, and that the ID has a
+ * folder, but no status yet: nobody can claim the ID of a container that runs.
  */
 int crun_pending(const struct lookup *l, struct container_meta *meta)
 {
@@ -228,7 +225,7 @@ int crun_pending(const struct lookup *l, struct container_meta *meta)
 	return crun_describe(dirfd, id, meta);
 }
 
-/* ---- scan ------------------------------------------------------------------------------------- */
+/* ---- scan ------------------------------------------------------------------------------------ */
 
 static int scan_folder(const struct lookup *l, const char *base, char ret[RUNTIME_ID_MAX + 1])
 {

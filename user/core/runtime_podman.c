@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Podman: the PID is in a file below its run folder, what it knows of a container is JSON inside
- * libpod/bolt_state.db. Podman 5 has SQLite instead; then name and image come from the storage library's
- * containers.json, and there are no labels.
+ * libpod/bolt_state.db. Podman 5 has SQLite instead; then name and image come from the storage
+ * library's containers.json, and there are no labels.
  */
 #include "core/runtime_internal.h"
 
@@ -30,7 +30,10 @@ static int userdata_open(const char *base, const char *driver, const char *id)
 	return open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* The PID file has no start time, but the OCI runtime's state has: runc's or crun's, in its default folder. */
+/*
+ * The PID file has no start time, but the OCI runtime's state has: runc's or crun's, in its default
+ * folder.
+ */
 static enum proof podman_proof(const struct lookup *l, const char *id, int dirfd)
 {
 	cleanup_fd int runc = -1, crun = -1;
@@ -47,9 +50,12 @@ static enum proof podman_proof(const struct lookup *l, const char *id, int dirfd
 	return proof == PROOF_NONE ? PROOF_MATCH : proof;
 }
 
-/* ---- libpod/bolt_state.db --------------------------------------------------------------------- */
+/* ---- libpod/bolt_state.db -------------------------------------------------------------------- */
 
-/* The "config" of a container ("ctr") or pod ("pod"). -ENOENT: there is none; others are logged and ignored. */
+/*
+ * The "config" of a container ("ctr") or pod ("pod"). -ENOENT: there is none; others are logged and
+ * ignored.
+ */
 static int db_config(struct boltdb *db, const char *kind, const char *id, struct json_object **ret)
 {
 	const char *const path[] = {kind, id, "config", NULL};
@@ -117,11 +123,12 @@ static int db_describe(const struct lookup *l, const char *id, struct container_
 	return config_describe(db, config, meta);
 }
 
-/* ---- without it: containers.json -------------------------------------------------------------- */
+/* ---- without it: containers.json ------------------------------------------------------------- */
 
 /*
- * The one object of the array that is asked for: parsing all of them for each of them would be quadratic. Inside a
- * string the quotes would be escaped, so the text found is the start of an object.
+ * The one object of the array that is asked for: parsing all of them for each of them would be
+ * quadratic. Inside a string the quotes would be escaped, so the text found is the start of an
+ * object.
  */
 static struct json_object *entry_find(const char *text, size_t len, const char *id)
 {
