@@ -17,6 +17,7 @@
 
 #define MS(n) ((n)*1000000ull)
 
+#define RUN_CHECK	MS(2000) /* between looks at a capsule that runs undisturbed */
 #define KILL_INTERVAL	MS(20)
 #define FREEZE_AFTER	3	 /* rounds of SIGKILL before the cgroup is frozen for the next */
 #define DRAIN_DEADLINE	MS(5000) /* from the first SIGKILL to quarantine */
@@ -261,7 +262,9 @@ static void enter_draining(struct capsule *c, uint64_t now)
 
 	c->state = CAPSULE_STATE_DRAINING;
 	c->drain_ns = now;
-	/* The usual end: the tool was the whole tree and init is on its way out. Nobody to signal. */
+	c->kill_ns = now + c->grace_ns;
+	capsule_wake_at(c, c->kill_ns);
+	/* The usual end: the tool was the whole tree and init is on its way out. Nobody to ask. */
 	if (c->k.live <= (c->reaped ? 0u : 1u) && !c->reason)
 		return;
 	track_capsule_state(c->set->track, c->id, RECAP_CAPSULE_DRAINING);
@@ -269,8 +272,6 @@ static void enter_draining(struct capsule *c, uint64_t now)
 		sent = track_capsule_signal(c->set->track, c->id, SIGTERM, c->pid);
 	if (sent > 0)
 		c->killed = sent;
-	c->kill_ns = now + c->grace_ns;
-	capsule_wake_at(c, c->kill_ns);
 }
 
 static void freeze(struct capsule *c, bool on)
@@ -450,11 +451,11 @@ static void step_running(struct capsule *c, uint64_t now)
 		enter_draining(c, now);
 		return;
 	}
-	next = c->k.exec_ns ? c->timeout_ns : c->created_ns + INJECT_DEADLINE;
+	/* Hints may be lost, and a target may stop our init, whose exit is one: look now and then. */
+	next = now + RUN_CHECK;
 	if (c->timeout_ns && c->timeout_ns < next)
 		next = c->timeout_ns;
-	if (next)
-		capsule_wake_at(c, next);
+	capsule_wake_at(c, next);
 }
 
 static void step_draining(struct capsule *c, uint64_t now)
@@ -465,14 +466,10 @@ static void step_draining(struct capsule *c, uint64_t now)
 		enter_quarantine(c);
 		return;
 	}
-	if (c->kill_ns && now >= c->kill_ns)
+	if (now >= c->kill_ns)
 		kill_round(c, now);
-	else if (c->kill_ns)
+	else
 		capsule_wake_at(c, c->kill_ns);
-	else if (c->k.live > 1) {
-		c->kill_ns = now + c->grace_ns;
-		capsule_wake_at(c, c->kill_ns);
-	}
 }
 
 void capsule_step(struct capsule *c)

@@ -235,15 +235,16 @@ int capsule_start(struct capsule_set *set, const struct capsule_request *req, st
 		track_count(set->track, "attach_failed");
 		return r;
 	}
-	/* The overlay is the child's now: only what runs in the capsule holds it. */
+	/* Overlay and namespaces are the child's now: we hold up neither the layer's end nor the target's. */
 	c->cow.overlay_fd = fd_close(c->cow.overlay_fd);
+	target_close(&c->target);
 	c->timeout_ns = req->timeout_ns ? c->created_ns + req->timeout_ns : 0;
 	r = loop_add(set->loop, &c->pidfd_source, c->pidfd, EPOLLIN, capsule_on_init_exit, c);
 	if (r < 0)
 		capsule_stop(c, "recapd is out of resources", 0);
-	capsule_wake_at(c, c->timeout_ns && c->timeout_ns < c->created_ns + INJECT_DEADLINE
-				   ? c->timeout_ns
-				   : c->created_ns + INJECT_DEADLINE);
+	capsule_wake_at(c, c->created_ns + (req->timeout_ns && req->timeout_ns < MS(1000)
+						    ? req->timeout_ns
+						    : MS(1000)));
 	track_count(set->track, "attach_started");
 	*ret = c;
 	return 0;

@@ -121,6 +121,31 @@ void cgroup_root_close(struct cgroup_root *r)
 	free(r);
 }
 
+/* Only what looks like a capsule's ID, and only what is empty: rmdir(2) sees to that. */
+static void sweep(int top, const char *name)
+{
+	int fd = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	cleanup_dir DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (strlen(e->d_name) == 12 && strspn(e->d_name, "0123456789abcdef") == 12 &&
+		    unlinkat(fd, e->d_name, AT_REMOVEDIR) < 0)
+			log_warn("the cgroup %s/%s of an earlier recapd stays: %s", name, e->d_name,
+				 strerror(errno));
+	if (fd >= 0 && !d)
+		close(fd);
+}
+
+void cgroup_sweep(struct cgroup_root *r)
+{
+	if (r->v2_top >= 0)
+		sweep(r->v2_top, r->name);
+	for (int i = 0; i < CGROUP_V1_MAX; i++)
+		if (r->v1_top[i] >= 0)
+			sweep(r->v1_top[i], r->name);
+}
+
 const char *cgroup_root_path(const struct cgroup_root *r)
 {
 	return r->v2 >= 0 ? r->path : "none";

@@ -37,6 +37,9 @@ int cgroup_root_open(const char *name, struct cgroup_root **ret, struct error *e
 /* Remove the parent, if no capsule is left in it, and close. */
 void cgroup_root_close(struct cgroup_root *root);
 
+/* Remove the empty groups of capsules that an earlier recapd left behind. */
+void cgroup_sweep(struct cgroup_root *root);
+
 /* Path of the parent in the v2 tree, or "none". */
 const char *cgroup_root_path(const struct cgroup_root *root);
 

@@ -92,6 +92,26 @@ static int open_file(struct history *h)
 	return h->file < 0 ? -errno : 0;
 }
 
+/* Logs whose record was lost with a recapd that died. */
+static void sweep_logs(struct history *h)
+{
+	int fd = openat(h->log_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char id[13] = {};
+
+		if (strlen(e->d_name) != 16 || strcmp(e->d_name + 12, ".log"))
+			continue;
+		memcpy(id, e->d_name, 12);
+		if (good_id(id) && !history_find(h, id, NULL))
+			remove_log(h, id);
+	}
+	if (fd >= 0 && !d)
+		close(fd);
+}
+
 int history_open(int state_dir, int log_dir, struct history **ret, struct error *err)
 {
 	struct history *h = calloc(1, sizeof(*h));
@@ -102,6 +122,7 @@ int history_open(int state_dir, int log_dir, struct history **ret, struct error 
 	h->state_dir = state_dir;
 	h->log_dir = log_dir;
 	load(h, FILE_NAME);
+	sweep_logs(h);
 	r = open_file(h);
 	if (r < 0) {
 		history_close(h);

@@ -31,6 +31,26 @@ static void client_free(struct client *c)
 
 /* ---- replies ----------------------------------------------------------------------------------- */
 
+/*
+ * What the loop is to watch for. A connection that waits is not read: what it sends meanwhile stays in the socket, whose
+ * buffer is its limit. `unserved`: messages that were read already may be served now, so call back.
+ */
+static void watch(struct client *c, bool unserved)
+{
+	bool unsent = c->v.out_len > c->v.out_sent;
+	uint32_t events = EPOLLRDHUP;
+
+	if (c->wait == WAIT_NOTHING)
+		events |= EPOLLIN;
+	if (unsent || c->closing || (unserved && c->wait == WAIT_NOTHING))
+		events |= EPOLLOUT;
+	if (events == c->interest || c->source.fd < 0)
+		return;
+	c->interest = events;
+	if (loop_change(c->api->m->loop, &c->source, events) < 0)
+		log_warn("cannot watch a client: %s", strerror(errno));
+}
+
 static void send_text(struct client *c, const char *text, size_t len)
 {
 	int r = varlink_queue(&c->v, text, len);
@@ -38,10 +58,7 @@ static void send_text(struct client *c, const char *text, size_t len)
 	if (r == 0)
 		r = varlink_flush(&c->v);
 	if (r < 0)
-		c->closing = true; /* it does not read, or has gone: its loop source says so next */
-	else if (r == 0 &&
-		 loop_change(c->api->m->loop, &c->source, EPOLLIN | EPOLLRDHUP | EPOLLOUT) < 0)
-		c->closing = true;
+		c->closing = true; /* it does not read, or has gone */
 }
 
 void client_reply_text(struct client *c, const char *params, bool continues)
@@ -56,6 +73,7 @@ void client_reply_text(struct client *c, const char *params, bool continues)
 		send_text(c, text, len);
 	if (!continues)
 		c->wait = WAIT_NOTHING;
+	watch(c, c->v.in_len > c->v.in_start);
 }
 
 static const char *plain(struct json_object *o)
@@ -81,6 +99,7 @@ static void send_error(struct client *c, const char *name, struct json_object *p
 	text = plain(o);
 	send_text(c, text, strlen(text));
 	c->wait = WAIT_NOTHING;
+	watch(c, c->v.in_len > c->v.in_start);
 }
 
 void client_error(struct client *c, const struct error *err, struct json_object *extra)
@@ -224,31 +243,33 @@ static void abandon(struct client *c)
 	}
 }
 
+/* Read and send what can be. False: the connection is at its end. */
+static bool transfer(struct client *c, uint32_t events)
+{
+	int r = 1;
+
+	if (events & EPOLLIN)
+		r = varlink_read(&c->v);
+	if (r == -EMSGSIZE)
+		track_count(c->api->m->track, "client_refused");
+	if (r == 0 || (r < 0 && r != -EAGAIN))
+		return false;
+	return varlink_flush(&c->v) >= 0;
+}
+
 static void on_client(uint32_t events, void *arg)
 {
 	struct client *c = arg;
 	struct manager *m = c->api->m;
-	bool gone = (events & (EPOLLHUP | EPOLLERR)) != 0;
+	bool gone = !transfer(c, events) || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP));
 
-	if (events & (EPOLLIN | EPOLLRDHUP)) {
-		int r = varlink_read(&c->v);
-
-		if (r == 0 || (r < 0 && r != -EAGAIN))
-			gone = true;
-		if (r == -EMSGSIZE)
-			track_count(m->track, "client_refused");
-		serve(c);
-	}
-	if ((events & EPOLLOUT) && !gone) {
-		int r = varlink_flush(&c->v);
-
-		gone |= r < 0;
-		if (r == 1 && loop_change(m->loop, &c->source, EPOLLIN | EPOLLRDHUP) < 0)
-			gone = true;
-	}
+	/* What came before the end is served: a caller may send and shut down its side at once. */
+	serve(c);
 	if (gone || c->closing) {
 		abandon(c);
 		client_free(c);
+	} else {
+		watch(c, false);
 	}
 	manager_maybe_stop(m);
 }
@@ -282,7 +303,8 @@ void api_accept(struct api *api, int fd)
 	c->next = api->first;
 	api->first = c;
 	api->n_clients++;
-	if (loop_add(api->m->loop, &c->source, fd, EPOLLIN | EPOLLRDHUP, on_client, c) < 0)
+	c->interest = EPOLLIN | EPOLLRDHUP;
+	if (loop_add(api->m->loop, &c->source, fd, c->interest, on_client, c) < 0)
 		client_free(c);
 	else
 		on_client(EPOLLIN, c); /* the call is usually there already */
@@ -357,6 +379,13 @@ bool api_busy(const struct api *api)
 		if (c->wait == WAIT_JOB || c->v.out_len > c->v.out_sent)
 			return true;
 	return false;
+}
+
+void api_stop(struct api *api)
+{
+	for (struct client *c = api->first; c; c = c->next)
+		if (c->job)
+			job_stop(c->job);
 }
 
 int api_new(struct manager *m, struct api **ret, struct error *err)

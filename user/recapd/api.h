@@ -17,6 +17,9 @@ void api_capsule_event(struct capsule *c, enum capsule_event event, void *arg);
 /* Those who watch the list get the new one. */
 void api_inventory_changed(struct api *api);
 
+/* The service ends: image loads end now. */
+void api_stop(struct api *api);
+
 /* Does an image load still run, or a reply still wait to be sent? */
 bool api_busy(const struct api *api);
 

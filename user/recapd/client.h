@@ -25,7 +25,8 @@ struct client {
 	enum client_wait wait;
 	char waits_for[16]; /* a capsule's name */
 	bool more;	    /* the present call wants several replies */
-	bool closing;	    /* once what is queued has been sent */
+	bool closing;	    /* gone, or of no use any more: freed by the loop */
+	uint32_t interest;  /* events that the loop watches for */
 	/* WAIT_LIST */
 	bool list_all;
 	char **list_labels;
@@ -68,6 +69,9 @@ extern const struct method methods_node[];
 
 /* Run image_load() in a worker process for this client, who then waits for it. Takes over `fd`. */
 int job_load(struct client *c, int fd, const char *ref, struct error *err) must_check;
+
+/* End a worker; its client is told that there is no result. */
+void job_stop(struct job *job);
 
 /* End a worker whose client has gone. */
 void job_cancel(struct job *job);

@@ -63,10 +63,16 @@ static void job_free(struct job *job)
 	free(job);
 }
 
+/* Not reaped yet, so the PID is still its own. */
+void job_stop(struct job *job)
+{
+	kill(job->pid, SIGKILL);
+}
+
 void job_cancel(struct job *job)
 {
 	job->client = NULL;
-	kill(job->pid, SIGKILL);
+	job_stop(job);
 }
 
 static void job_reply(struct job *job)

@@ -18,7 +18,8 @@
 #include "common/log.h"
 #include "recapd/api.h"
 
-#define SHUTDOWN_GRACE (2 * 1000000000ull)
+#define SHUTDOWN_GRACE	(2 * 1000000000ull) /* from SIGTERM to SIGKILL for capsules */
+#define SHUTDOWN_LATE_S 10
 
 /* ---- what recapd needs ------------------------------------------------------------------------- */
 
@@ -118,6 +119,7 @@ static void end_orphans(struct manager *m)
 			track_capsule_remove(m->track, ids[i]);
 		log_info("ended capsule %012llx of an earlier recapd", (unsigned long long)ids[i]);
 	}
+	cgroup_sweep(m->cgroups);
 }
 
 static int open_parts(struct manager *m, struct error *err)
@@ -193,6 +195,15 @@ static int bind_socket(struct manager *m, struct error *err)
 	return r < 0 ? error_sys(err, -r, "cannot listen on %s", path) : 0;
 }
 
+static void begin_stop(struct manager *m)
+{
+	log_info("ending: seeing %zu capsules out", capsule_count_running(m->capsules));
+	m->stopping = true;
+	loop_remove(m->loop, &m->listener_source);
+	api_stop(m->api);
+	alarm(SHUTDOWN_LATE_S);
+}
+
 static void on_signal(uint32_t events, void *arg)
 {
 	struct manager *m = arg;
@@ -201,11 +212,10 @@ static void on_signal(uint32_t events, void *arg)
 	while (read(m->signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
 			continue;
-		if (!m->stopping)
-			log_info("ending: seeing %zu capsules out",
-				 capsule_count_running(m->capsules));
-		m->stopping = true;
-		loop_remove(m->loop, &m->listener_source);
+		if (info.ssi_signo == SIGALRM)
+			m->late = true;
+		else if (!m->stopping)
+			begin_stop(m);
 		capsule_stop_all(m->capsules, "shutdown", SHUTDOWN_GRACE);
 	}
 	manager_maybe_stop(m);
@@ -234,6 +244,19 @@ void manager_catch_up(struct manager *m)
 	track_events_read(m->track, take_hint, m);
 }
 
+int manager_find(struct manager *m, const char *text, struct target_name *ret, struct error *err)
+{
+	struct error ignored;
+	int r;
+
+	manager_catch_up(m);
+	r = inventory_find(m->inventory, text, ret, NULL, err);
+	/* Its runtime may have written down its name only after we asked, or a hint was lost: look at everything once. */
+	if (r == -ENOENT && inventory_sync(m->inventory, &ignored) == 0)
+		r = inventory_find(m->inventory, text, ret, NULL, err);
+	return r;
+}
+
 static void on_events(uint32_t events, void *arg)
 {
 	struct manager *m = arg;
@@ -252,6 +275,7 @@ static int watch(struct manager *m, struct error *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGALRM);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return error_sys(err, errno, "sigprocmask");
 	signal(SIGPIPE, SIG_IGN);
@@ -306,7 +330,8 @@ int manager_run(struct manager *m, struct error *err)
 
 void manager_maybe_stop(struct manager *m)
 {
-	if (m->stopping && capsule_count_running(m->capsules) == 0 && !api_busy(m->api))
+	if (m->stopping && capsule_count_running(m->capsules) == 0 &&
+	    (m->late || !api_busy(m->api)))
 		loop_stop(m->loop);
 }
 

@@ -29,6 +29,7 @@ struct manager {
 	struct loop_source listener_source, signal_source, event_source;
 	uint64_t started_ns;
 	bool stopping;
+	bool late;	   /* the end has taken too long to wait for clients that do not read */
 	char *problems[8]; /* what `status` complains of from the start on */
 	size_t n_problems;
 };
@@ -44,6 +45,10 @@ void manager_close(struct manager *m);
 
 /* Take in all hints that wait, so that what follows sees the kernel's present state. */
 void manager_catch_up(struct manager *m);
+
+/* inventory_find() on the kernel's present state. */
+int manager_find(struct manager *m, const char *text, struct target_name *ret,
+		 struct error *err) must_check;
 
 /* Leave the loop if the end was asked for and nothing holds it up. */
 void manager_maybe_stop(struct manager *m);

@@ -185,8 +185,7 @@ static int find_target(struct client *c, struct attach *a, struct json_object *p
 	if (!target || !image)
 		return error_named(err, EINVAL, "InvalidArgument",
 				   "Attach needs a target and an image");
-	manager_catch_up(m);
-	r = inventory_find(m->inventory, target, &a->req.target, NULL, err);
+	r = manager_find(m, target, &a->req.target, err);
 	if (r == 0)
 		r = image_find(m->store, image, &a->image, err);
 	a->req.image = a->image;
@@ -285,8 +284,7 @@ static int method_inspect(struct client *c, struct json_object *params, struct e
 	text = history_find(m->history, id, NULL);
 	if (text)
 		return reply_member(c, "capsule", text);
-	manager_catch_up(m);
-	r = inventory_find(m->inventory, id, &target, NULL, err);
+	r = manager_find(m, id, &target, err);
 	text = r == 0 ? inventory_json(m->inventory, target.id) : NULL;
 	if (text)
 		return reply_member(c, "container", text);
