@@ -23,7 +23,7 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpf
 
 # ---- what is needed ------------------------------------------------------------------------------
 # Goals that need no compiler or library: they may run on a bare machine and install what is missing.
-BARE := setup demo clean help check bench lint
+BARE := setup demo clean check bench lint ci uninstall
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 PKGS := libbpf libseccomp libcap json-c libarchive libcrypto
 MISSING := $(shell for p in $(PKGS); do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
@@ -159,3 +159,56 @@ helpers: $(HELPERS)
 .PHONY: clean
 clean:
 	rm -rf $(B)
+
+# ---- everything from a bare machine --------------------------------------------------------------
+# What is missing is installed first, so that these begin where only git and make are.
+need_root = @[ "$$(id -u)" -eq 0 ] || { echo "this needs root: sudo make $@" >&2; exit 1; }
+
+.PHONY: check
+check:
+	$(Q)B=$(B) tools/check
+
+.PHONY: demo
+demo:
+	$(need_root)
+	$(Q)tools/setup
+	$(Q)$(MAKE) --no-print-directory all helpers
+	$(Q)B=$(B) tools/demo
+
+# BENCH=attach, inventory or overhead: only that one.
+.PHONY: bench
+bench:
+	$(need_root)
+	$(Q)tools/setup
+	$(Q)$(MAKE) --no-print-directory all helpers $(BENCH_BIN)
+	$(Q)B=$(B) tests/bench/run $(BENCH)
+
+.PHONY: ci
+ci:
+	$(Q).ci/run
+
+# ---- installing ----------------------------------------------------------------------------------
+# recapd looks for recap-load below the PREFIX that it was built with: another one is another build.
+$(B)/prefix: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo $(PREFIX) | cmp -s - $@ || echo $(PREFIX) >$@
+
+$(B)/user/recapd/job.o: $(B)/prefix
+
+.PHONY: FORCE
+FORCE:
+
+MAN_AT = $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+
+.PHONY: install
+install: all
+	install -D -m 755 $(B)/recapd $(DESTDIR)$(PREFIX)/sbin/recapd
+	install -D -m 755 $(B)/recapctl $(DESTDIR)$(PREFIX)/bin/recapctl
+	install -D -m 755 $(B)/recap-load $(DESTDIR)$(PREFIX)/libexec/recap/recap-load
+	set -e; $(foreach page,$(MAN),install -D -m 644 $(page) $(call MAN_AT,$(page));)
+
+.PHONY: uninstall
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/recapd $(DESTDIR)$(PREFIX)/bin/recapctl \
+		$(DESTDIR)$(PREFIX)/libexec/recap/recap-load $(foreach page,$(MAN),$(call MAN_AT,$(page)))
+	[ ! -d $(DESTDIR)$(PREFIX)/libexec/recap ] || rmdir $(DESTDIR)$(PREFIX)/libexec/recap
