@@ -72,9 +72,9 @@ static int step_session(struct child *c)
 	if (setsid() < 0)
 		return error_sys(c->err, errno, "setsid");
 	prctl(PR_SET_NAME, INIT_NAME);
-	if (arguments.size > strlen(INIT_NAME)) {
+	if (arguments.size) {
 		memset(arguments.text, 0, arguments.size);
-		memcpy(arguments.text, INIT_NAME, strlen(INIT_NAME));
+		strncpy(arguments.text, INIT_NAME, arguments.size - 1);
 	}
 	/* Nothing below our /proc/PID may be opened by the target, nor may it trace us. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
