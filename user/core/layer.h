@@ -23,6 +23,8 @@ struct layer_budget {
  * and size and the layer's diff ID. On failure the folder holds rubbish, and nothing outside was
  * touched.
  *
+ * A folder that only shows in the paths of others gets mode 0755 and root as its owner, and overlayfs
+ * shows that rather than what a lower layer has: layers are shared, so none can look at those below.
  * Whiteouts become those of overlayfs. Dropped: device nodes, FIFOs, sockets, set-id bits and all
  * extended attributes but user.*. Refused: "..", a path through something that is no folder, a hard
  * link to what is not a regular file of this layer, and the extended attributes that overlayfs
