@@ -116,14 +116,14 @@ static inline bool not_root(void)
 
 static inline int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = NULL;
 	struct tarball t;
 
-	if (not_root()) {
-		free(f);
-		*state = NULL;
+	*state = NULL;
+	if (not_root())
 		return 0;
-	}
+	f = calloc(1, sizeof(*f));
+	assert_non_null(f);
 	strcpy(f->path, "/tmp/recap-image-XXXXXX");
 	assert_non_null(mkdtemp(f->path));
 	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
