@@ -63,6 +63,8 @@ int error_prefix(struct error *err, const char *fmt, ...)
 	va_list ap;
 	size_t n;
 
+	if (!err)
+		return -EIO;
 	memcpy(old, err->msg, sizeof(old));
 	va_start(ap, fmt);
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);

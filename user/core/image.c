@@ -67,6 +67,24 @@ static int not_found(const char *ref, struct error *err)
 		ref);
 }
 
+/*
+ * The row that `text` names. A name without a slash that is not there may be short for one under localhost/, where podman
+ * and buildah put what was built on this machine.
+ */
+static const struct refs_row *find_row(struct image_store *store, const char *text,
+				       const struct reference *wanted)
+{
+	const struct refs_row *row = refs_find(&store->refs, wanted);
+	struct reference local;
+	char full[512];
+
+	if (row || strchr(text, '/') ||
+	    snprintf(full, sizeof(full), "localhost/%s", text) >= (int)sizeof(full) ||
+	    reference_parse(full, &local, NULL) < 0)
+		return row;
+	return refs_find(&store->refs, &local);
+}
+
 int image_find(struct image_store *store, const char *ref, struct image **ret, struct error *err)
 {
 	cleanup_image struct image *image = NULL;
@@ -79,7 +97,7 @@ int image_find(struct image_store *store, const char *ref, struct image **ret, s
 		r = store_refresh(store, err);
 	if (r < 0)
 		return r;
-	row = refs_find(&store->refs, &wanted);
+	row = find_row(store, ref, &wanted);
 	if (!row)
 		return not_found(ref, err);
 	r = store_record(store, row->digest, &record, err);

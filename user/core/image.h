@@ -73,7 +73,8 @@ int image_store_layers_fd(const struct image_store *store);
 
 /*
  * Find an image by reference ("tcpdump" means "tcpdump:latest"), by manifest digest
- * ("sha256:…") or by "name[:tag]@sha256:…", which must be that image's name. Fails with the error
+ * ("sha256:…") or by "name[:tag]@sha256:…", which must be that image's name. "tcpdump" finds
+ * "localhost/tcpdump" where there is no other. Fails with the error
  * name ImageNotFound, or InvalidArgument when `ref` is malformed. The caller owns *ret.
  * On the attach path: one fstatat(2) when no process changed the store since the last call, and one
  * small file more when this image was not asked for before.

@@ -319,8 +319,19 @@ size_t inventory_count(const struct inventory *inv)
 
 /* ---- finding ----------------------------------------------------------------------------------- */
 
-/* How well an entry fits what was asked for. The best rank that anything reaches decides. */
-enum rank { RANK_NONE, RANK_SANDBOX_PREFIX, RANK_SANDBOX, RANK_PREFIX, RANK_EXACT };
+/*
+ * How well an entry fits what was asked for; the best rank that anything reaches decides. A container that no runtime vouches for
+ * may have chosen its own name: it never stands in the way of one that is known.
+ */
+enum rank {
+	RANK_NONE,
+	RANK_SANDBOX_PREFIX,
+	RANK_SANDBOX,
+	RANK_UNKNOWN_PREFIX,
+	RANK_UNKNOWN,
+	RANK_PREFIX,
+	RANK_EXACT,
+};
 
 static bool match_pid(const struct entry *e, const char *text)
 {
@@ -360,9 +371,13 @@ static enum rank rank_name(const struct entry *e, const char *text)
 		exact |= !strcmp(m->name, name) || !strcmp(m->id, name);
 		prefix |= *name && !strncmp(m->id, name, strlen(name));
 	}
-	if (is_container(e))
-		return exact ? RANK_EXACT : prefix ? RANK_PREFIX : RANK_NONE;
-	return exact ? RANK_SANDBOX : prefix ? RANK_SANDBOX_PREFIX : RANK_NONE;
+	if (!exact && !prefix)
+		return RANK_NONE;
+	if (!is_container(e))
+		return exact ? RANK_SANDBOX : RANK_SANDBOX_PREFIX;
+	if (!strcmp(m->runtime, "unknown"))
+		return exact ? RANK_UNKNOWN : RANK_UNKNOWN_PREFIX;
+	return exact ? RANK_EXACT : RANK_PREFIX;
 }
 
 static enum rank rank(const struct entry *e, const char *text)

@@ -23,6 +23,7 @@ const char config_help[] =
 	"  --state-dir DIR         images, logs, history (/var/lib/recap)\n"
 	"  --cgroup NAME           parent of the capsules' cgroups (recap)\n"
 	"  --docker-root DIR       Docker's data root (/var/lib/docker)\n"
+	"  --docker-run DIR        Docker's run-time state (/run/docker)\n"
 	"  --containerd-root DIR   containerd's root (/var/lib/containerd)\n"
 	"  --containerd-state DIR  containerd's state (/run/containerd)\n"
 	"  --podman-root DIR       podman's storage (/var/lib/containers/storage)\n"
@@ -44,6 +45,7 @@ static const struct setting {
 	{"state-dir", "state_dir", offsetof(struct config, state_dir), "/var/lib/recap"},
 	{"cgroup", "cgroup", offsetof(struct config, cgroup), "recap"},
 	{"docker-root", "docker_root", offsetof(struct config, docker), "/var/lib/docker"},
+	{"docker-run", "docker_run", offsetof(struct config, docker_run), "/run/docker"},
 	{"containerd-root", "containerd_root", offsetof(struct config, containerd),
 	 "/var/lib/containerd"},
 	{"containerd-state", "containerd_state", offsetof(struct config, containerd_run),
@@ -200,6 +202,7 @@ struct runtime_paths config_runtimes(const struct config *c)
 {
 	return (struct runtime_paths){
 		.docker = c->docker,
+		.docker_run = c->docker_run,
 		.containerd = c->containerd,
 		.containerd_run = c->containerd_run,
 		.podman = c->podman,

@@ -10,7 +10,7 @@
 
 struct config {
 	char *socket, *bpffs, *state_dir, *cgroup;
-	char *docker, *containerd, *containerd_run, *podman, *podman_run, *runc, *crun;
+	char *docker, *docker_run, *containerd, *containerd_run, *podman, *podman_run, *runc, *crun;
 };
 
 /* What the flags ask for instead of a service. */

@@ -12,6 +12,7 @@
 #include "recapd/client.h"
 
 #define RESULT_MAX (1 << 20)
+#define LOAD_MAX_S 1800
 
 struct job {
 	struct client *client; /* NULL: gone */
@@ -44,6 +45,8 @@ static __attribute__((noreturn)) void worker(const char *store, int fd, const ch
 
 	/* A load that nobody waits for any more is of no use to anybody. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	/* Nor is one whose source does not come forth; the next waits for the store's lock. Survives execve(2). */
+	alarm(LOAD_MAX_S);
 	sigemptyset(&unblocked);
 	sigprocmask(SIG_SETMASK, &unblocked, NULL);
 	environ = (char **)none;
@@ -87,7 +90,7 @@ static void job_reply(struct job *job)
 	if (!job->len || json_parse(job->buf, job->len, "the worker's result", &o, &err) < 0) {
 		error_set(
 			&err, EIO,
-			"recap-load ended without a result (is it installed?); the store is as it was");
+			"recap-load ended without a result (not installed, or over its time of half an hour); the store is as it was");
 		client_error(c, &err, NULL);
 	} else if (json_get(o, "images", json_type_array)) {
 		client_reply(c, json_object_get(o), false);
