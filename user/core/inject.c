@@ -130,21 +130,30 @@ static int step_own_mounts(struct child *c)
 	return 0;
 }
 
+/* Whether the capsule is to be in the target's namespace of that kind (which may be recapd's own: --pid=host). */
+static bool joins(const struct inject_plan *plan, enum target_ns ns)
+{
+	return plan->target->joined & (1u << ns);
+}
+
+/* What is not joined is new and empty: the host's is never a capsule's. */
 static int step_join(struct child *c)
 {
 	static const struct {
 		enum target_ns ns;
 		int type;
-	} joined[] = {{TARGET_NS_CGROUP, CLONE_NEWCGROUP},
-		      {TARGET_NS_IPC, CLONE_NEWIPC},
-		      {TARGET_NS_UTS, CLONE_NEWUTS},
-		      {TARGET_NS_NET, CLONE_NEWNET}};
+	} kinds[] = {{TARGET_NS_CGROUP, CLONE_NEWCGROUP},
+		     {TARGET_NS_IPC, CLONE_NEWIPC},
+		     {TARGET_NS_UTS, CLONE_NEWUTS},
+		     {TARGET_NS_NET, CLONE_NEWNET}};
 
-	for (size_t i = 0; i < ARRAY_SIZE(joined); i++) {
-		int fd = c->plan->target->ns[joined[i].ns];
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		int fd = c->plan->target->ns[kinds[i].ns];
 
-		if (fd >= 0 && setns(fd, joined[i].type) < 0)
+		if (fd >= 0 && setns(fd, kinds[i].type) < 0)
 			return error_sys(c->err, errno, "cannot join the target's namespaces");
+		if (!joins(c->plan, kinds[i].ns) && unshare(kinds[i].type) < 0)
+			return error_sys(c->err, errno, "cannot make namespaces for the capsule");
 	}
 	return 0;
 }
@@ -448,7 +457,8 @@ static __attribute__((noreturn)) void child_main(struct child *c)
 static int clone_child(const struct inject_plan *plan, int *pidfd)
 {
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | (plan->cgroup->v2 >= 0 ? CLONE_INTO_CGROUP : 0),
+		.flags = CLONE_PIDFD | (plan->cgroup->v2 >= 0 ? CLONE_INTO_CGROUP : 0) |
+			 (joins(plan, TARGET_NS_PID) ? 0 : CLONE_NEWPID),
 		.pidfd = (uintptr_t)pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = plan->cgroup->v2 >= 0 ? plan->cgroup->v2 : 0,

@@ -132,7 +132,7 @@ static int open_all(struct target *t, unsigned int mask)
 int target_open(struct track *track, uint64_t id, unsigned int mask, struct target *ret,
 		struct error *err)
 {
-	struct target t = {.id = id, .pidfd = -1, .procfd = -1, .root = -1};
+	struct target t = {.id = id, .joined = mask, .pidfd = -1, .procfd = -1, .root = -1};
 	int r = track_container(track, id, &t.c);
 
 	for (int ns = 0; ns < TARGET_NS_COUNT; ns++)

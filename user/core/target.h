@@ -24,6 +24,8 @@ enum target_ns {
 struct target {
 	uint64_t id; /* key in the inventory */
 	struct recap_container c;
+	unsigned int
+		joined; /* mask of 1 << enum target_ns: for the others a capsule gets new ones of its own */
 	int pidfd;
 	int procfd;		 /* /proc/PID */
 	int root;		 /* its root folder, O_PATH */
