@@ -396,6 +396,16 @@ static void drop_all(int from, int log)
 		_exit(1);
 }
 
+/*
+ * Until no child is left, and that is the tree: SIGCHLD is ignored, so this only returns then. Also where the tool could not be
+ * started: vfork(2) lets us go on before its process has quite gone, and it would be the target's to reap.
+ */
+static void wait_for_tree(void)
+{
+	while (waitid(P_ALL, 0, NULL, WEXITED | __WALL) == 0 || errno == EINTR)
+		;
+}
+
 static __attribute__((noreturn)) void init_run(struct child *c)
 {
 	bool log = c->plan->log >= 0;
@@ -403,9 +413,7 @@ static __attribute__((noreturn)) void init_run(struct child *c)
 	drop_all(c->plan->log_pipe, c->plan->log);
 	if (log)
 		pump_log(0, 1);
-	/* SIGCHLD is ignored: this returns when no child is left, and that is the tree. */
-	while (waitid(P_ALL, 0, NULL, WEXITED | __WALL) == 0 || errno == EINTR)
-		;
+	wait_for_tree();
 	_exit(0);
 }
 
@@ -443,8 +451,10 @@ static __attribute__((noreturn)) void child_main(struct child *c)
 		tool_run(c, env);
 	if (pid < 0)
 		error_sys(c->err, errno, "cannot start the tool");
-	if (c->err->code)
+	if (c->err->code) {
+		wait_for_tree();
 		_exit(1);
+	}
 	init_run(c);
 }
 

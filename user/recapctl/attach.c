@@ -69,7 +69,7 @@ static int parse(struct ctl *ctl, struct attach *a, int argc, char **argv, int *
 		 "entrypoint"},
 		{0, "timeout", "S", "end the capsule after S seconds", opt_number, p, "timeout_s",
 		 1, INT32_MAX},
-		{0, "namespaces", "LIST", "join only these: pid,net,ipc,uts,cgroup,user",
+		{0, "namespaces", "LIST", "join only these (others are new): pid,net,ipc,uts,cgroup,user",
 		 opt_commas, p, "namespaces"},
 		{0, "target-root", "none|ro|rw", "how /target shows the target's root (ro)",
 		 opt_choice, p, "target_root"},
