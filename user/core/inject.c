@@ -364,6 +364,7 @@ static char **make_env(const struct child *c)
 static void pump_log(int from, int log)
 {
 	size_t room = LOG_MAX;
+	bool keep = true;
 	char buf[16384];
 	ssize_t n;
 
@@ -372,15 +373,14 @@ static void pump_log(int from, int log)
 			continue;
 		if (n < 0)
 			return;
-		if (room && (size_t)n > room) {
-			if (fd_write_all(log, buf, room) < 0 ||
-			    fd_write_all(log, LOG_FULL, strlen(LOG_FULL)) < 0)
-				close(log);
-			room = 0;
-		} else if (room) {
+		if (keep && (size_t)n > room) {
+			keep = false;
+			if (fd_write_all(log, buf, room) == 0)
+				(void)!fd_write_all(log, LOG_FULL, strlen(LOG_FULL));
+		} else if (keep) {
 			room -= n;
-			if (fd_write_all(log, buf, n) < 0)
-				room = 0; /* a full disk ends the log, not the tool */
+			keep = fd_write_all(log, buf, n) ==
+			       0; /* a full disk ends the log, not the tool */
 		}
 	}
 }
