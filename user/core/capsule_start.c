@@ -9,12 +9,16 @@
 #include "common/log.h"
 #include "core/capsule_internal.h"
 
-/* docker run's rule: an entrypoint given with the run leaves the image's command out; arguments replace it. */
+/*
+ * docker run's rule: an entrypoint given with the run leaves the image's command out; arguments replace it. An empty
+ * one is none.
+ */
 static int make_argv(const struct capsule_request *req, char ***ret, struct error *err)
 {
-	char *const *entry = req->entrypoint ? (char *const[]){(char *)req->entrypoint, NULL}
-					     : req->image->entrypoint;
 	static char *const none[] = {NULL};
+	char *const *entry = !req->entrypoint	? req->image->entrypoint
+			     : *req->entrypoint ? (char *const[]){(char *)req->entrypoint, NULL}
+						: none;
 	char *const *rest = req->args && *req->args ? req->args
 			    : req->entrypoint	    ? none
 						    : req->image->cmd;
