@@ -180,8 +180,11 @@ const struct error *capsule_error(const struct capsule *c)
 	return c->state == CAPSULE_STATE_FAILED ? &c->error : NULL;
 }
 
-struct json_object *capsule_json(const struct capsule *c)
+struct json_object *capsule_json(struct capsule *c)
 {
+	/* What the kernel counts by now: nobody may have had a reason to look since the tool's exec. */
+	if (c->state == CAPSULE_STATE_CREATED && track_capsule_get(c->set->track, c->id, &c->k) < 0)
+		log_debug("ignoring that %s has no entry in the map", c->name);
 	return capsule_record(c);
 }
 

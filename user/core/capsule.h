@@ -96,7 +96,7 @@ bool capsule_is_detached(const struct capsule *c);
 const struct error *capsule_error(const struct capsule *c);
 
 /* The record, as a new object. */
-struct json_object *capsule_json(const struct capsule *c);
+struct json_object *capsule_json(struct capsule *c);
 
 size_t capsule_count(const struct capsule_set *set);
 size_t capsule_count_running(const struct capsule_set *set); /* without those in quarantine */

@@ -105,6 +105,9 @@ static const char *state_name(const struct capsule *c)
 	static const char *const names[] = {"created", "running",     "draining",
 					    "dropped", "quarantined", "failed"};
 
+	/* The exec of an attached tool wakes nobody: a finished attach is to wake us once. */
+	if (c->state == CAPSULE_STATE_CREATED && c->k.exec_ns)
+		return "running";
 	/* Both witnesses have agreed, the layer is on its way out. */
 	if (c->state == CAPSULE_STATE_DRAINING && c->escaped_ns)
 		return "escaped";
