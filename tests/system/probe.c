@@ -5,14 +5,23 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/keyctl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -171,6 +180,48 @@ static int do_daemon(char **arg)
 	_exit(0);
 }
 
+static int do_stubborn_daemon(char **arg)
+{
+	signal(SIGTERM, SIG_IGN);
+	return do_daemon(arg);
+}
+
+/* Orphans that are gone at once: whoever they are left to has to reap them. */
+static int do_orphans(char **arg)
+{
+	for (long n = number(arg[0]); n > 0; n--) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			return failed("fork");
+		if (!pid)
+			_exit(fork() < 0);
+	}
+	return 0;
+}
+
+/* A program executed in a mount namespace of its own: elsewhere that makes a container. */
+static int do_newns(char **arg)
+{
+	if (unshare(CLONE_NEWNS))
+		return failed("unshare");
+	execl("/proc/self/exe", "probe", "sleep", arg[0], NULL);
+	return failed("exec");
+}
+
+/* Use memory, and say so once it is used. */
+static int do_hog(char **arg)
+{
+	long bytes = number(arg[0]);
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return failed("mmap");
+	memset(p, 1, bytes);
+	say_ready();
+	return 0;
+}
+
 /* As many sleeping children as there may be; they are left behind. */
 static int do_forkbomb(char **arg)
 {
@@ -281,6 +332,143 @@ static int send_fd(int conn, const char *text, int fd)
 	return sendmsg(conn, &msg, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
+/* ---- what the sandbox refuses ---- */
+
+static long try_mount(void)
+{
+	return mount("none", "/tmp", "tmpfs", 0, NULL);
+}
+
+static long try_umount(void)
+{
+	return umount2("/proc", MNT_DETACH);
+}
+
+static long try_remount(void)
+{
+	return mount(NULL, "/target", NULL, MS_REMOUNT | MS_BIND, NULL);
+}
+
+static long try_unshare_mnt(void)
+{
+	return unshare(CLONE_NEWNS);
+}
+
+static long try_unshare_user(void)
+{
+	return unshare(CLONE_NEWUSER);
+}
+
+static long try_setns(void)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -1 : setns(fd, 0);
+}
+
+static long try_ptrace(void)
+{
+	return ptrace(PTRACE_SEIZE, 1, NULL, NULL);
+}
+
+static long try_bpf(void)
+{
+	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_ARRAY, .max_entries = 1};
+
+	attr.key_size = attr.value_size = 4;
+	return syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+}
+
+static long try_keyctl(void)
+{
+	return syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
+}
+
+static long try_open_by_handle(void)
+{
+	struct file_handle handle = {0};
+
+	return open_by_handle_at(AT_FDCWD, &handle, O_RDONLY);
+}
+
+static long try_mknod(void)
+{
+	return mknod("/tmp/sda", S_IFBLK | 0600, makedev(8, 0));
+}
+
+static long try_chroot(void)
+{
+	return chroot("/tmp");
+}
+
+static long try_write_proc(void)
+{
+	return open("/proc/sys/kernel/hostname", O_WRONLY | O_CLOEXEC);
+}
+
+static long try_write_sys(void)
+{
+	return open("/sys/kernel/mm/transparent_hugepage/enabled", O_WRONLY | O_CLOEXEC);
+}
+
+static long try_target_root(void)
+{
+	return open("/proc/1/root/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static long try_write_target(void)
+{
+	return open("/target/probe-was-here", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+
+static long try_write_dev(void)
+{
+	return open("/dev/probe-was-here", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+
+/* Into the input queue of the terminal that the operator sits at. */
+static long try_tiocsti(void)
+{
+	return ioctl(0, TIOCSTI, "x");
+}
+
+static const struct attempt {
+	const char *name;
+	long (*run)(void);
+} attempts[] = {
+	{"mount", try_mount},
+	{"umount", try_umount},
+	{"remount", try_remount},
+	{"unshare-mnt", try_unshare_mnt},
+	{"unshare-user", try_unshare_user},
+	{"setns", try_setns},
+	{"ptrace", try_ptrace},
+	{"bpf", try_bpf},
+	{"keyctl", try_keyctl},
+	{"open-by-handle", try_open_by_handle},
+	{"mknod", try_mknod},
+	{"chroot", try_chroot},
+	{"write-proc", try_write_proc},
+	{"write-sys", try_write_sys},
+	{"target-root", try_target_root},
+	{"write-target", try_write_target},
+	{"write-dev", try_write_dev},
+	{"tiocsti", try_tiocsti},
+};
+
+/* A line for each attempt: its name, and "ok" or the name of the error. All, or the one named. */
+static int do_attempt(char **arg)
+{
+	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
+		if (arg[0] && strcmp(arg[0], attempts[i].name))
+			continue;
+		errno = 0;
+		printf("%s %s\n", attempts[i].name,
+		       attempts[i].run() < 0 ? strerrorname_np(errno) : "ok");
+	}
+	return 0;
+}
+
 /* What the other side says; an answer other than "ok" is a failure. */
 static int tell(const char *name, const char *order, int fd)
 {
@@ -329,6 +517,11 @@ static const struct verb {
 	{"sleep", 1, do_sleep, "SECONDS"},
 	{"ignore-term", 1, do_ignore_term, "SECONDS"},
 	{"daemon", 1, do_daemon, "SECONDS"},
+	{"stubborn-daemon", 1, do_stubborn_daemon, "SECONDS"},
+	{"orphans", 1, do_orphans, "N"},
+	{"newns", 1, do_newns, "SECONDS"},
+	{"hog", 1, do_hog, "BYTES"},
+	{"attempt", 0, do_attempt, "[NAME]"},
 	{"forkbomb", 1, do_forkbomb, "N"},
 	{"threads-exit", 0, do_threads_exit, ""},
 	{"winsize", 0, do_winsize, ""},

@@ -680,7 +680,7 @@ rt_delete_all() { # RUNTIME ROOT
 rt_end_containers() {
 	local root
 
-	for root in "$RT_RUNC_ROOT" "$RT/podman/runc" "$RT"/docker/exec/runtime-runc/* \
+	for root in "$RT_RUNC_ROOT" "$RT"/runc-* "$RT/podman/runc" "$RT"/docker/exec/runtime-runc/* \
 		"$RT"/containerd/runc/*; do
 		rt_delete_all runc "$root"
 	done
