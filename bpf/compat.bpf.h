@@ -23,7 +23,9 @@ static __always_inline __u64 compat_mnt_id(const struct mnt_namespace *mnt)
 
 /*
  * The superblock that an open file holds besides its own: since 6.8 a mapping of an overlay's file shows the
- * real file, and keeps the overlay's path beside it (struct backing_file).
+ * real file, and keeps the overlay's path beside it (struct backing_file). The flag that tells moved from one
+ * bit to another, and BTF has no flags. A file with the wrong one is no harm: what lies behind it is read safely,
+ * and is no superblock of the layer.
  */
 static __always_inline struct super_block *compat_user_sb(struct file *file)
 {

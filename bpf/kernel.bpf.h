@@ -217,7 +217,7 @@ struct bpf_iter__task_vma {
 #define PF_FORKNOEXEC	  0x00000040
 #define PF_KTHREAD	  0x00200000
 #define SIGNAL_GROUP_EXIT 0x00000004
-#define FMODE_BACKING	  (1u << 25)
+#define FMODE_BACKING	  (1u << 24 | 1u << 25) /* it has been either; see compat_user_sb() */
 #define TMPFS_MAGIC	  0x01021994
 #define NSFS_MAGIC	  0x6e736673
 
