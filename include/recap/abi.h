@@ -89,7 +89,7 @@ struct recap_capsule {
 	__u32 init_pid;	    /* the tree's first task, our init, in the initial PID namespace */
 	__u32 tool_pid;	   /* the tool's process, in the initial PID namespace; 0 before its exec */
 	__u32 tool_status; /* wait(2) status of the tool; valid when exit_ns is set */
-	__u32 pad2;
+	__u32 mnt_ns; /* inode number of the tool's mount namespace, as in /proc/PID/ns; 0 before its exec */
 	char image[RECAP_IMAGE_LEN];
 };
 

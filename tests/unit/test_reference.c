@@ -74,8 +74,7 @@ static void test_what_is_none(void **state)
 		"@" DIGEST,
 		"x@" DIGEST "0",
 		"sha256:12",
-		("sha256:"
-		 "0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"),
+		"sha256:ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef0123456789",
 		"sha256",
 		"x@" DIGEST "@" DIGEST,
 		"gr\xc3\xb6\xc3\x9f",

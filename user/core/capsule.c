@@ -321,6 +321,7 @@ static void find_holders(struct capsule *c)
 		n = track_capsule_tasks(c->set->track, c->id, found, HOLDERS_MAX);
 	if (n < 0)
 		n = 0;
+	c->cow.wanted.mnt_ns = c->k.mnt_ns;
 	more = track_holders(c->set->track, &c->cow.wanted, found + n, HOLDERS_MAX - n);
 	if (more < 0)
 		log_warn("cannot look for the holders of %s: %s", c->name, strerror(-more));

@@ -5,6 +5,7 @@
 #include <mntent.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "common/fd.h"
@@ -17,8 +18,9 @@ static const char *const v1_names[CGROUP_V1_MAX] = {"memory", "pids", "cpu"};
 struct cgroup_root {
 	char name[32];
 	char path[256]; /* the parent in the v2 tree */
-	int v2;		/* the parent's folder; -1: no v2 tree */
+	int v2;		/* the parent's folder, flock(2)ed; -1: no v2 tree */
 	int v2_top;
+	bool ours;		    /* no other recapd uses the parent */
 	bool v2_has[CGROUP_V1_MAX]; /* the controller is enabled for our groups */
 	int v1_top[CGROUP_V1_MAX];  /* the hierarchy's top folder, or -1 */
 };
@@ -81,6 +83,24 @@ static void enable_controllers(struct cgroup_root *r)
 	}
 }
 
+/* Two recapd in one parent would sweep each other's groups. */
+static int open_parent(struct cgroup_root *r, struct error *err)
+{
+	if (mkdirat(r->v2_top, r->name, 0755) < 0 && errno != EEXIST)
+		return error_sys(err, errno, "cannot make the cgroup %s", r->path);
+	r->v2 = openat(r->v2_top, r->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (r->v2 < 0)
+		return error_sys(err, errno, "cannot open the cgroup %s", r->path);
+	if (flock(r->v2, LOCK_EX | LOCK_NB) < 0)
+		return error_set(
+			err, EBUSY,
+			"another recapd uses the cgroup %s; stop it, or give this one a name of its "
+			"own with --cgroup",
+			r->path);
+	enable_controllers(r);
+	return 0;
+}
+
 int cgroup_root_open(const char *name, struct cgroup_root **ret, struct error *err)
 {
 	struct cgroup_root *r = calloc(1, sizeof(*r));
@@ -92,15 +112,11 @@ int cgroup_root_open(const char *name, struct cgroup_root **ret, struct error *e
 		r->v1_top[i] = -1;
 	snprintf(r->name, sizeof(r->name), "%s", name);
 	see_mounts(r);
-	if (r->v2_top >= 0) {
-		if (mkdirat(r->v2_top, name, 0755) < 0 && errno != EEXIST) {
-			error_sys(err, errno, "cannot make the cgroup %s", r->path);
-			cgroup_root_close(r);
-			return -err->code;
-		}
-		r->v2 = openat(r->v2_top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		enable_controllers(r);
+	if (r->v2_top >= 0 && open_parent(r, err) < 0) {
+		cgroup_root_close(r);
+		return -err->code;
 	}
+	r->ours = true;
 	*ret = r;
 	return 0;
 }
@@ -109,10 +125,10 @@ void cgroup_root_close(struct cgroup_root *r)
 {
 	if (!r)
 		return;
-	if (r->v2_top >= 0)
+	if (r->v2_top >= 0 && r->ours)
 		unlinkat(r->v2_top, r->name, AT_REMOVEDIR);
 	for (int i = 0; i < CGROUP_V1_MAX; i++) {
-		if (r->v1_top[i] >= 0)
+		if (r->v1_top[i] >= 0 && r->ours)
 			unlinkat(r->v1_top[i], r->name, AT_REMOVEDIR);
 		fd_close(r->v1_top[i]);
 	}

@@ -31,7 +31,10 @@ struct cgroup {
 	int v1[CGROUP_V1_MAX]; /* cgroup.procs of the v1 groups that the child enters; -1: unused */
 };
 
-/* Find the hierarchies and make the parent `name` in them as needed; a v2-less machine is fine. */
+/*
+ * Find the hierarchies and make the parent `name` in them as needed; a v2-less machine is fine. -EBUSY: another recapd uses
+ * that parent in the v2 tree.
+ */
 int cgroup_root_open(const char *name, struct cgroup_root **ret, struct error *err) must_check;
 
 /* Remove the parent, if no capsule is left in it, and close. */

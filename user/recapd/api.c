@@ -202,6 +202,8 @@ static void call(struct client *c, struct json_object *msg)
 		params = none;
 	c->more = json_get_bool(msg, "more");
 	bad = m ? bad_param(m, params) : NULL;
+	if (params == none && json_object_object_get(msg, "parameters"))
+		bad = "parameters";
 	if (json_get_bool(msg, "oneway") || json_get_bool(msg, "upgrade"))
 		c->closing = true; /* no method of ours makes sense without its reply */
 	else if (!m)
