@@ -96,7 +96,7 @@ static int run_one(struct process *p, const struct plan *plan, struct variant *v
 	int r = enter(v->enter, v->n_enter, err);
 
 	if (r == 0)
-		r = process_time(p, v->argv, &ns, err);
+		r = process_time(p, process_vfork, v->argv, &ns, err);
 	if (r == 0 && v->n_enter)
 		r = enter(plan->home, ARRAY_SIZE(plan->home), err);
 	if (r == 0 && counts)

@@ -246,7 +246,7 @@ static int measure_process(struct process *p, char *const argv[], struct samples
 			   struct error *err)
 {
 	uint64_t ns = 0;
-	int r = process_time(p, argv, &ns, err);
+	int r = process_time(p, process_vfork, argv, &ns, err);
 
 	return r < 0 ? r : samples_add(s, ns, err);
 }

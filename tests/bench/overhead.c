@@ -65,7 +65,7 @@ static int run_block(struct bench *b, struct samples *all, uint64_t *ret_median,
 	for (unsigned int i = 0; i < b->block && r == 0; i++) {
 		uint64_t ns = 0;
 
-		r = process_time(&b->process, b->argv, &ns, err);
+		r = process_time(&b->process, process_fork, b->argv, &ns, err);
 		if (r == 0)
 			r = samples_add(&s, ns, err);
 		if (r == 0)

@@ -4,35 +4,24 @@
 #define BENCH_PROCESS_H
 
 #include <fcntl.h>
-#include <spawn.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "samples.h"
 
-extern char **environ;
-
 /* Where the processes' streams go: nowhere, but for errors, which are kept. */
 struct process {
-	int errors;
-	posix_spawn_file_actions_t actions;
+	int null, errors;
 };
 
 static inline int process_init(struct process *p, struct error *err)
 {
-	int r;
-
+	p->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	p->errors = memfd_create("errors", MFD_CLOEXEC);
-	if (p->errors < 0)
-		return error_sys(err, errno, "cannot make a file in memory");
-	r = posix_spawn_file_actions_init(&p->actions);
-	if (!r)
-		r = posix_spawn_file_actions_addopen(&p->actions, 0, "/dev/null", O_RDONLY, 0);
-	if (!r)
-		r = posix_spawn_file_actions_addopen(&p->actions, 1, "/dev/null", O_WRONLY, 0);
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(&p->actions, p->errors, 2);
-	return r ? error_sys(err, r, "cannot prepare to start processes") : 0;
+	if (p->null < 0 || p->errors < 0)
+		return error_sys(err, errno, "cannot open /dev/null or a file in memory");
+	return 0;
 }
 
 /* The first line of what the process had to say. */
@@ -49,18 +38,52 @@ static inline int process_failed(struct process *p, const char *name, int status
 	return error_set(err, EIO, "%s failed with status %d: %s", name, WEXITSTATUS(status), text);
 }
 
-/* Run argv[0], which is a path, to its end and tell how long that took. An exit status other than 0 is an error. */
-static inline int process_time(struct process *p, char *const argv[], uint64_t *ret_ns,
-			       struct error *err)
+static inline __attribute__((noreturn)) void process_exec(const struct process *p,
+							  char *const argv[])
+{
+	if (dup2(p->null, 0) >= 0 && dup2(p->null, 1) >= 0 && dup2(p->errors, 2) >= 0)
+		execve(argv[0], argv, environ);
+	dprintf(p->errors, "%s\n", strerror(errno));
+	_exit(127);
+}
+
+/*
+ * vfork(2) and not posix_spawn(3), which makes 130 more system calls (each signal's action): the least that can be had.
+ * Returns as fork(2). argv[0] is a path.
+ */
+static __attribute__((noinline, unused)) pid_t process_vfork(const struct process *p,
+							     char *const argv[])
+{
+	pid_t pid = vfork();
+
+	if (pid == 0)
+		process_exec(p, argv);
+	return pid;
+}
+
+/* The same by fork(2), with a copy of our page tables. */
+static __attribute__((noinline, unused)) pid_t process_fork(const struct process *p,
+							    char *const argv[])
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		process_exec(p, argv);
+	return pid;
+}
+
+typedef pid_t (*process_fn)(const struct process *p, char *const argv[]);
+
+/* Run argv[0] to its end and tell how long that took. An exit status other than 0 is an error. */
+static inline int process_time(struct process *p, process_fn start_fn, char *const argv[],
+			       uint64_t *ret_ns, struct error *err)
 {
 	uint64_t start = now_ns(), end;
-	int status, r;
-	pid_t pid;
+	pid_t pid = start_fn(p, argv);
+	int status;
 
-	/* glibc makes this vfork and exec: clone(CLONE_VM | CLONE_VFORK). */
-	r = posix_spawn(&pid, argv[0], &p->actions, NULL, argv, environ);
-	if (r)
-		return error_sys(err, r, "cannot start %s", argv[0]);
+	if (pid < 0)
+		return error_sys(err, errno, "cannot start %s", argv[0]);
 	while (wait4(pid, &status, 0, NULL) < 0)
 		if (errno != EINTR)
 			return error_sys(err, errno, "cannot wait for %s", argv[0]);
