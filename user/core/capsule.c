@@ -199,6 +199,9 @@ void capsule_free(struct capsule *c)
 		;
 	if (*p)
 		*p = c->next;
+	/* Still there only when recapd ends while the layer is quarantined; busy only when tasks are. */
+	if (cgroup_remove(c->set->cgroups, &c->cgroup) < 0)
+		log_warn("capsule %s: its cgroup is still busy", c->name);
 	loop_remove(c->set->loop, &c->pidfd_source);
 	fd_close(c->pidfd);
 	target_close(&c->target);
