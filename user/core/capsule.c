@@ -514,6 +514,9 @@ void capsule_stop(struct capsule *c, const char *reason, uint64_t grace_ns)
 
 	if (c->state == CAPSULE_STATE_QUARANTINED)
 		return;
+	/* A tool that has just ended by itself was not ended for this reason. */
+	if (track_capsule_get(c->set->track, c->id, &c->k) < 0)
+		log_debug("ignoring that %s has no entry in the map", c->name);
 	if (!c->reason && !c->k.exit_ns) {
 		c->reason = reason;
 		c->grace_ns = grace_ns;
