@@ -21,6 +21,9 @@
 #define SHUTDOWN_GRACE	(2 * 1000000000ull) /* from SIGTERM to SIGKILL for capsules */
 #define SHUTDOWN_LATE_S 10
 
+#define ORPHAN_ROUNDS	   50
+#define ORPHAN_INTERVAL_US 20000
+
 /* ---- what recapd needs ------------------------------------------------------------------------- */
 
 static int check_privileges(struct error *err)
@@ -92,26 +95,37 @@ static int open_state(struct manager *m, struct error *err)
 }
 
 /*
+ * SIGKILL for the whole tree, as often as it takes. Init is spared at first: it ends by itself once it has reaped the rest, which
+ * would be the zombies of the target's PID 1 otherwise.
+ */
+static void end_tree(struct track *t, uint64_t id)
+{
+	struct recap_capsule k;
+
+	for (int round = 0; round < ORPHAN_ROUNDS; round++) {
+		if (track_capsule_get(t, id, &k) < 0 || k.live == 0)
+			return;
+		if (track_capsule_signal(t, id, SIGKILL,
+					 round < ORPHAN_ROUNDS / 2 ? (pid_t)k.init_pid : 0) < 0)
+			return;
+		usleep(ORPHAN_INTERVAL_US);
+	}
+}
+
+/*
  * Capsules of a recapd that died. Their streams and their client are gone with it, so they are ended; their layers need no
  * sweep, since the kernel drops each with its last user.
  */
 static void end_orphans(struct manager *m)
 {
 	cleanup_free uint64_t *ids = NULL;
+	struct recap_capsule k;
 	size_t n = 0;
 
 	if (track_capsule_ids(m->track, &ids, &n) < 0)
 		return;
 	for (size_t i = 0; i < n; i++) {
-		struct recap_capsule k;
-
-		for (int round = 0; round < 50; round++) {
-			if (track_capsule_get(m->track, ids[i], &k) < 0 || k.live == 0)
-				break;
-			if (track_capsule_signal(m->track, ids[i], SIGKILL, 0) < 0)
-				break;
-			usleep(20000);
-		}
+		end_tree(m->track, ids[i]);
 		if (track_capsule_get(m->track, ids[i], &k) == 0 && k.live)
 			problem(m,
 				"a capsule of an earlier recapd does not end; its processes are still tracked");
