@@ -403,8 +403,13 @@ int image_store_open(const char *path, struct image_store **ret, struct error *e
 
 void image_store_close(struct image_store *store)
 {
+	struct error why = {};
+
 	if (!store)
 		return;
+	/* A load that was killed has left what it had unpacked. */
+	if (store->refs_fd >= 0 && clean_up(store, &why) < 0)
+		log_warn("ignoring what may be left over in the image store: %s", why.msg);
 	fd_close(store->dir);
 	fd_close(store->layers);
 	fd_close(store->layers_path);
