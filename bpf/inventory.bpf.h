@@ -83,12 +83,14 @@ static __always_inline __u32 kind_of(const struct marks *m)
 static __always_inline void container_fill(struct task_struct *task, struct task_struct *leader,
 					   struct task_struct *parent, struct recap_container *c)
 {
+	const struct cred *cred = BPF_CORE_READ(task, cred);
 	struct marks m = {};
 
 	read_marks(task, parent, &m);
 	read_namespaces(task, &c->namespaces);
 	c->start_ns = BPF_CORE_READ(leader, start_boottime);
 	c->seen_ns = bpf_ktime_get_boot_ns();
+	bpf_core_read(&c->caps, sizeof(c->caps), &cred->cap_bset);
 	c->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	c->pid = BPF_CORE_READ(leader, tgid);
 	c->kind = kind_of(&m);

@@ -101,7 +101,13 @@ struct pid {
 	struct upid numbers[1];
 };
 
+/* kernel_cap_t: a __u64, or two __u32 in the same order on little-endian machines (before 6.3). */
+struct caps {
+	__u64 val;
+};
+
 struct cred {
+	struct caps cap_bset;
 	struct user_namespace *user_ns;
 };
 

@@ -54,6 +54,7 @@ struct recap_container {
 	__u32 kind;   /* enum recap_kind */
 	__u32 state;  /* enum recap_container_state */
 	__u32 pad;
+	__u64 caps; /* the bounding set of the init, as a bit mask of capabilities(7) */
 	struct recap_namespaces namespaces;
 	char comm[RECAP_COMM_LEN];
 };
@@ -174,7 +175,7 @@ struct recap_wanted {
 };
 
 _Static_assert(sizeof(struct recap_namespaces) == 32, "ABI");
-_Static_assert(sizeof(struct recap_container) == 88, "ABI");
+_Static_assert(sizeof(struct recap_container) == 96, "ABI");
 _Static_assert(sizeof(struct recap_capsule) == 144, "ABI");
 _Static_assert(sizeof(struct recap_latency_key) == 80, "ABI");
 _Static_assert(sizeof(struct recap_latency) == 280, "ABI");

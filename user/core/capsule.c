@@ -380,7 +380,8 @@ static bool try_escape(struct capsule *c, uint64_t now)
 
 	if (!c->escape_ns)
 		c->escape_ns = now;
-	busy = cow_busy(c->set->workshop, &c->cow, &err);
+	/* Dropped already, where only the cgroup was busy for a moment longer. */
+	busy = c->cow.attached ? cow_busy(c->set->workshop, &c->cow, &err) : 0;
 	if (busy < 0)
 		log_warn("capsule %s: %s", c->name, err.msg);
 	c->overlay_busy = busy != 0;

@@ -42,7 +42,7 @@ struct capsule_request {
 	uint64_t cow_size;   /* bytes */
 	uint64_t timeout_ns; /* 0: none */
 	uint64_t arrived_ns; /* CLOCK_BOOTTIME when the request came: where `resolve` starts */
-	int stdio[3];	     /* of the tool; not used with `detach` */
+	int stdio[3];	     /* of the tool; -1: /dev/null; not used with `detach` */
 	bool terminal, detach;
 };
 

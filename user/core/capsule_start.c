@@ -137,14 +137,13 @@ static int prepare(struct capsule *c, const struct capsule_request *req, struct 
 	return 0;
 }
 
-/* The streams of a detached tool: nothing to read, and a pipe to its log. */
+/* The streams of a detached tool: /dev/null, and a pipe to its log. */
 struct detached_io {
-	int null, pipe_read, pipe_write, log;
+	int pipe_read, pipe_write, log;
 };
 
 static void detached_close(struct detached_io *io)
 {
-	fd_close(io->null);
 	fd_close(io->pipe_read);
 	fd_close(io->pipe_write);
 	fd_close(io->log);
@@ -156,10 +155,9 @@ static int detached_open(struct capsule *c, struct detached_io *io, struct error
 	int fds[2];
 
 	snprintf(name, sizeof(name), "%s.log", c->name);
-	io->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	io->log = openat(c->set->log_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC,
 			 0600);
-	if (io->null < 0 || io->log < 0 || pipe2(fds, O_CLOEXEC) < 0)
+	if (io->log < 0 || pipe2(fds, O_CLOEXEC) < 0)
 		return error_sys(err, errno, "cannot open the log of a detached capsule");
 	io->pipe_read = fds[0];
 	io->pipe_write = fds[1];
@@ -168,7 +166,7 @@ static int detached_open(struct capsule *c, struct detached_io *io, struct error
 
 static int inject(struct capsule *c, const struct capsule_request *req, struct error *err)
 {
-	cleanup(detached_close) struct detached_io io = {-1, -1, -1, -1};
+	cleanup(detached_close) struct detached_io io = {-1, -1, -1};
 	cleanup_free char **env = merge_env(req);
 	struct inject_plan plan = {
 		.capsule = c->id,
@@ -194,8 +192,7 @@ static int inject(struct capsule *c, const struct capsule_request *req, struct e
 		return r;
 	memcpy(plan.stdio, req->stdio, sizeof(plan.stdio));
 	if (req->detach) {
-		memcpy(plan.stdio, (int[]){io.null, io.pipe_write, io.pipe_write},
-		       sizeof(plan.stdio));
+		memcpy(plan.stdio, (int[]){-1, io.pipe_write, io.pipe_write}, sizeof(plan.stdio));
 		plan.log = io.log;
 		plan.log_pipe = io.pipe_read;
 	}

@@ -2,6 +2,8 @@
 #include "core/inject.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/futex.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
@@ -255,8 +257,11 @@ static int step_reaper(struct child *c)
 
 static int tool_stdio(const struct child *c)
 {
+	/* The capsule's own, read-only as a file: the host's could be given other permissions. */
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
 	for (int i = 0; i < 3; i++)
-		if (dup2(c->plan->stdio[i], i) < 0)
+		if (dup2(c->plan->stdio[i] < 0 ? null : c->plan->stdio[i], i) < 0)
 			return error_sys(c->err, errno, "cannot pass the streams");
 	if (setsid() < 0)
 		return error_sys(c->err, errno, "setsid");
@@ -324,11 +329,25 @@ static int tool_confine(const struct child *c)
 	return r < 0 ? error_sys(c->err, -r, "cannot install the seccomp filter") : 0;
 }
 
+static bool may_trace(const struct sandbox *s)
+{
+	return s->caps & 1ull << CAP_SYS_PTRACE;
+}
+
+/* Should init die before, so does the tool (PR_SET_PDEATHSIG). */
+static void wait_for_seal(const struct child *c)
+{
+	while (!__atomic_load_n(&c->report->sealed, __ATOMIC_ACQUIRE))
+		syscall(SYS_futex, &c->report->sealed, FUTEX_WAIT, 0, NULL, NULL, 0);
+}
+
 static void tool_exec(const struct child *c, char *const *env)
 {
 	const char *name = c->plan->argv[0];
 
 	leave_cpu(&c->cpus);
+	if (may_trace(c->plan->sandbox))
+		wait_for_seal(c);
 	environ = (char **)env;
 	execvp(name, c->plan->argv);
 	if (errno == ENOENT)
@@ -409,15 +428,19 @@ static void pump_log(int from, int log)
 	}
 }
 
-/* Only the two descriptors of the log stay open, as 0 and 1. */
-static void drop_all(int from, int log)
+/* Only the two descriptors of the log stay open, as 0 and 1, and no power over anything. */
+static void seal(const struct child *c)
 {
-	if (log >= 0 && (dup2(from, 0) < 0 || dup2(log, 1) < 0))
+	const struct inject_plan *plan = c->plan;
+
+	leave_cpu(&c->cpus);
+	if (plan->log >= 0 && (dup2(plan->log_pipe, 0) < 0 || dup2(plan->log, 1) < 0))
 		_exit(1);
-	close_range(log >= 0 ? 2 : 0, ~0u, 0);
-	/* Even a program of the target that got hold of us would hold nothing. */
-	if (sandbox_no_caps() < 0)
+	close_range(plan->log >= 0 ? 2 : 0, ~0u, 0);
+	if (sandbox_seal_init() < 0)
 		_exit(1);
+	__atomic_store_n(&c->report->sealed, 1, __ATOMIC_RELEASE);
+	syscall(SYS_futex, &c->report->sealed, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
 /*
@@ -432,14 +455,11 @@ static void wait_for_tree(void)
 
 static __attribute__((noreturn)) void init_run(struct child *c)
 {
-	bool log = c->plan->log >= 0;
-
-	leave_cpu(&c->cpus);
-	drop_all(c->plan->log_pipe, c->plan->log);
-	if (log)
+	seal(c);
+	if (c->plan->log >= 0)
 		pump_log(0, 1);
 	wait_for_tree();
-	_exit(0);
+	_exit(c->err->code ? 1 : 0);
 }
 
 typedef int (*step_fn)(struct child *c);
@@ -469,17 +489,13 @@ static __attribute__((noreturn)) void child_main(struct child *c)
 	env = make_env(c);
 	/*
 	 * vfork(2): the tool runs on our memory until its exec, and we stand still, which spares copying recapd's page tables a
-	 * second time. It returns in the parent once the exec is done or the child has gone.
+	 * second time. A tool that may trace could take us over between its exec and our seal, so that one waits for it.
 	 */
-	pid = env ? vfork() : -1;
+	pid = !env ? -1 : may_trace(c->plan->sandbox) ? fork() : vfork();
 	if (pid == 0)
 		tool_run(c, env);
 	if (pid < 0)
 		error_sys(c->err, errno, "cannot start the tool");
-	if (c->err->code) {
-		wait_for_tree();
-		_exit(1);
-	}
 	init_run(c);
 }
 
@@ -503,41 +519,74 @@ static int clone_child(const struct inject_plan *plan, int *pidfd)
 	return pid < 0 ? -errno : pid;
 }
 
-static int clone_in_pid_ns(const struct inject_plan *plan, int own_pid_ns, cpu_set_t *cpus,
-			   int *pidfd)
+/* Or else abort: to go on in a namespace of the target's or the stage would be to act for it. */
+static void enter_or_abort(int ns, int type)
 {
-	int ns = plan->target->ns[TARGET_NS_PID];
-	int r;
-
-	if (ns >= 0 && setns(ns, CLONE_NEWPID) < 0)
-		return -errno;
-	stay_on_cpu(cpus);
-	r = clone_child(plan, pidfd);
-	if (r != 0)
-		leave_cpu(cpus);
-	/* Not to come back would put the next child of recapd, of whatever kind, into this target. */
-	if (r != 0 && ns >= 0 && setns(own_pid_ns, CLONE_NEWPID) < 0)
+	if (setns(ns, type) < 0)
 		abort();
+}
+
+/*
+ * The child is born where its /proc/PID shows nothing of the host: on the stage, and in the target's network. recapd goes there for
+ * this one call, as it does for the PID namespace "for children".
+ */
+static int clone_in_namespaces(const struct inject_plan *plan, const int own[3], cpu_set_t *cpus,
+			       int *pidfd)
+{
+	const int types[3] = {CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWNS};
+	const int wanted[3] = {plan->target->ns[TARGET_NS_PID], plan->target->ns[TARGET_NS_NET],
+			       plan->stage_ns};
+	int r = 0, entered = 0;
+
+	for (; entered < 3 && r == 0; entered++)
+		if (wanted[entered] >= 0 && setns(wanted[entered], types[entered]) < 0)
+			r = -errno;
+	stay_on_cpu(cpus);
+	if (r == 0)
+		r = clone_child(plan, pidfd);
+	if (r == 0)
+		return 0;
+	leave_cpu(cpus);
+	while (entered-- > 0)
+		if (wanted[entered] >= 0)
+			enter_or_abort(own[entered], types[entered]);
 	return r;
+}
+
+/* recapd's own namespaces, which never change: opened once and kept. */
+static int open_own(int own[3])
+{
+	static const char *const paths[3] = {"/proc/self/ns/pid", "/proc/self/ns/net",
+					     "/proc/self/ns/mnt"};
+	static int kept[3] = {-1, -1, -1};
+
+	for (int i = 0; i < 3; i++) {
+		if (kept[i] < 0)
+			kept[i] = open(paths[i], O_RDONLY | O_CLOEXEC);
+		if (kept[i] < 0)
+			return -errno;
+		own[i] = kept[i];
+	}
+	return 0;
 }
 
 int inject_start(struct track *track, const struct inject_plan *plan, struct inject_report *report,
 		 int *ret_pidfd, pid_t *ret_pid, struct error *err)
 {
-	cleanup_fd int own_pid_ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	int own[3];
 	struct child child = {.plan = plan,
 			      .report = report,
 			      .err = &report->error,
 			      .target_tree = -1,
 			      .root = -1};
-	int pidfd = -1, r;
+	int pidfd = -1, r = open_own(own);
 
-	if (own_pid_ns < 0)
-		return error_sys(err, errno, "cannot open /proc/self/ns/pid");
+	if (r < 0)
+		return error_sys(err, -r, "cannot open /proc/self/ns");
 	r = track_tag_self(track, plan->capsule);
 	if (r < 0)
 		return error_sys(err, -r, "cannot tag the capsule's first process");
-	r = clone_in_pid_ns(plan, own_pid_ns, &child.cpus, &pidfd);
+	r = clone_in_namespaces(plan, own, &child.cpus, &pidfd);
 	if (r == 0)
 		child_main(&child);
 	if (track_tag_self(track, 0) < 0)

@@ -31,7 +31,7 @@ struct inject_plan {
 	int stage_ns;
 	int overlay; /* detached mount */
 	enum target_root target_root;
-	int stdio[3];
+	int stdio[3];  /* -1: /dev/null */
 	bool terminal; /* stdio is a pty that becomes the controlling terminal */
 	int log_pipe; /* detached: init copies what comes out of this pipe, whose other end is in stdio, */
 	int log; /* to this file; both -1: stdio is the client's own */
@@ -44,6 +44,7 @@ struct inject_plan {
 /* Written by the child, read by recapd: a page that they share. `code` is 0 unless the tool could not be started. */
 struct inject_report {
 	struct error error;
+	unsigned int sealed; /* futex(2): init has given up everything */
 	unsigned int uid, gid;
 };
 

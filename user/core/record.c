@@ -73,6 +73,18 @@ static struct json_object *times_json(const struct capsule_times *us)
 	return o;
 }
 
+/* A process names itself: what is not plain text would make the reply no text, and that for everybody. */
+static void put_comm(struct json_object *o, const char comm[RECAP_COMM_LEN])
+{
+	char text[RECAP_COMM_LEN + 1] = {};
+
+	memcpy(text, comm, RECAP_COMM_LEN);
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
+			*p = '?';
+	json_put_str(o, "command", text);
+}
+
 static struct json_object *holders_json(const struct capsule *c)
 {
 	static const char *const kinds[] = {"task", "fd", "mapping", "cwd", "root", "namespace"};
@@ -83,9 +95,7 @@ static struct json_object *holders_json(const struct capsule *c)
 		struct json_object *o = json_object_new_object();
 
 		json_put_int(o, "pid", h->tgid);
-		json_object_object_add(
-			o, "command",
-			json_object_new_string_len(h->comm, strnlen(h->comm, sizeof(h->comm))));
+		put_comm(o, h->comm);
 		json_put_str(o, "kind", h->kind < ARRAY_SIZE(kinds) ? kinds[h->kind] : "unknown");
 		if (h->fd >= 0)
 			json_put_int(o, "fd", h->fd);

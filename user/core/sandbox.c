@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -119,6 +120,13 @@ static int argument_rules(scmp_filter_ctx ctx, unsigned int unlock)
 	else
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				     SCMP_A0(SCMP_CMP_MASKED_EQ, ns, 0));
+	/* Limits of one's own, not of the target's processes. */
+	if (r >= 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
+				     SCMP_A0(SCMP_CMP_EQ, 0));
+	if (r >= 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1,
+				     SCMP_A0(SCMP_CMP_NE, 0));
 	for (size_t i = 0; i < ARRAY_SIZE(personalities) && r >= 0; i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
 				     SCMP_A0(SCMP_CMP_EQ, personalities[i]));
@@ -185,7 +193,18 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
 	return 0;
 }
 
-static int compile(unsigned int unlock, struct sock_fprog *ret, struct error *err)
+/* All that our init does once the tool runs. */
+static int init_rules(scmp_filter_ctx ctx, unsigned int unlock)
+{
+	static const char *const names[] = {"read",	    "write",	       "waitid",
+					    "exit_group",   "futex",	       "close",
+					    "rt_sigreturn", "restart_syscall", NULL};
+
+	return rules(ctx, SCMP_ACT_ALLOW, names);
+}
+
+static int compile(int (*fill)(scmp_filter_ctx, unsigned int), unsigned int unlock,
+		   struct sock_fprog *ret, struct error *err)
 {
 	/* Another architecture's calls have other numbers: their process is ended (SCMP_FLTATR_ACT_BADARCH). */
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
@@ -196,18 +215,20 @@ static int compile(unsigned int unlock, struct sock_fprog *ret, struct error *er
 	/* A binary tree: the kernel walks it for each call there is when the filter is installed. */
 	r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r >= 0)
-		r = default_rules(ctx, unlock);
+		r = fill(ctx, unlock);
 	if (r >= 0)
 		r = export(ctx, ret);
 	seccomp_release(ctx);
 	return r < 0 ? error_sys(err, -r, "cannot compile the seccomp filter") : 0;
 }
 
+static struct sock_fprog init_filter;
+
 static int default_filter(uint64_t caps, const struct sock_fprog **ret, struct error *err)
 {
 	static struct sock_fprog filters[UNLOCK_VARIANTS];
 	struct sock_fprog *f = &filters[unlocks(caps)];
-	int r = f->filter ? 0 : compile(unlocks(caps), f, err);
+	int r = f->filter ? 0 : compile(default_rules, unlocks(caps), f, err);
 
 	if (r == 0)
 		*ret = f;
@@ -217,8 +238,9 @@ static int default_filter(uint64_t caps, const struct sock_fprog **ret, struct e
 int sandbox_prepare(struct error *err)
 {
 	const struct sock_fprog *f;
+	int r = init_filter.filter ? 0 : compile(init_rules, 0, &init_filter, err);
 
-	return default_filter(CAPS_DEFAULT, &f, err);
+	return r < 0 ? r : default_filter(CAPS_DEFAULT, &f, err);
 }
 
 int sandbox_make(char *const *add, char *const *drop, const char *profile, struct sandbox *ret,
@@ -298,9 +320,21 @@ int sandbox_credentials(const struct sandbox *s, unsigned int uid, unsigned int 
 	return r < 0 ? r : raise_ambient(ambient);
 }
 
-int sandbox_no_caps(void)
+int sandbox_seal_init(void)
 {
-	return set_caps(0, 0);
+	int r = bound_caps(0);
+
+	if (r < 0)
+		return r;
+	/* User ID 0 means nothing any more, not even over an exec. */
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0 ||
+	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	r = set_caps(0, 0);
+	if (r < 0)
+		return r;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &init_filter) < 0 ? -errno : 0;
 }
 
 #define ACCESS_READ  LANDLOCK_ACCESS_FS_READ_FILE
@@ -336,7 +370,7 @@ static int landlock_allow(int ruleset, int fd, uint64_t rights)
 /* A file or terminal that was passed may be opened again through /proc/self/fd, as /dev/stdout does. */
 static int landlock_stdio(int ruleset, int fd, uint64_t governed)
 {
-	int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+	int flags = fcntl(fd, F_GETFL), mode = flags & O_ACCMODE;
 	uint64_t rights = 0;
 	struct stat st;
 	int r;
@@ -345,7 +379,8 @@ static int landlock_stdio(int ruleset, int fd, uint64_t governed)
 		return 0; /* no file system to govern */
 	if (mode != O_WRONLY)
 		rights |= ACCESS_READ;
-	if (mode != O_RDONLY)
+	/* To open it anew without O_APPEND would be more than what was passed. */
+	if (mode != O_RDONLY && !(flags & O_APPEND))
 		rights |= ACCESS_WRITE | LANDLOCK_ACCESS_FS_TRUNCATE;
 	r = S_ISDIR(st.st_mode) ? 0 : landlock_allow(ruleset, fd, rights & governed);
 	/* EBADFD: an anonymous file (memfd, eventfd), which is not governed either. */

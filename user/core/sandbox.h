@@ -55,7 +55,10 @@ int sandbox_landlock(const int stdio[3]) must_check;
 /* no_new_privs and the filter; only execve(2) may follow. */
 int sandbox_seccomp(const struct sandbox *s) must_check;
 
-/* Give up every capability: for our init once the tool runs. */
-int sandbox_no_caps(void) must_check;
+/*
+ * For our init, once it has nothing left to do but wait: no capability and none to be had again (bounding set, securebits,
+ * no_new_privs), and a filter that leaves it reading, writing and waiting. Whoever gets to trace it gains nothing.
+ */
+int sandbox_seal_init(void) must_check;
 
 #endif

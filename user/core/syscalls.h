@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-/* Allowed to every capsule. clone and personality are too, for some arguments; clone3 is not, since a filter
+/* Allowed to every capsule. clone, personality and prlimit64 are too, for some arguments; clone3 is not, since a filter
  * cannot look behind its pointer: libraries fall back to clone. */
 static const char *const syscalls_allowed[] = {
 	"accept",
@@ -187,7 +187,6 @@ static const char *const syscalls_allowed[] = {
 	"pread64",
 	"preadv",
 	"preadv2",
-	"prlimit64",
 	"process_mrelease",
 	"pselect6",
 	"pwrite64",
@@ -316,28 +315,15 @@ static const char *const syscalls_ptrace[] = {
 
 /* With CAP_SYS_ADMIN. */
 static const char *const syscalls_admin[] = {
-	"bpf",
-	"fanotify_init",
-	"fsconfig",
-	"fsmount",
-	"fsopen",
-	"fspick",
-	"lookup_dcookie",
-	"mount",
-	"mount_setattr",
-	"move_mount",
-	"open_tree",
-	"perf_event_open",
-	"pivot_root",
-	"quotactl",
-	"quotactl_fd",
-	"setdomainname",
+
+	"fanotify_init", "fsconfig",	   "fsmount",	  "fsopen",
+	"fspick",	 "lookup_dcookie", "mount",	  "mount_setattr",
+	"move_mount",	 "open_tree",
+
+	"pivot_root",	 "quotactl",	   "quotactl_fd", "setdomainname",
 	"sethostname",
-	"setns",
-	"syslog",
-	"umount2",
-	"unshare",
-	NULL,
+
+	"syslog",	 "umount2",	   "unshare",	  NULL,
 };
 
 /* With CAP_SYS_CHROOT. */
@@ -356,6 +342,9 @@ static const char *const syscalls_time[] = {
 
 /* Never: the answer of a system that does not let you, rather than of one that does not know. */
 static const char *const syscalls_refused[] = {
+	"bpf",
+	"perf_event_open",
+	"setns",
 	"_sysctl",
 	"acct",
 	"add_key",

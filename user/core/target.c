@@ -2,6 +2,7 @@
 #include "core/target.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -129,6 +130,18 @@ static int open_all(struct target *t, unsigned int mask)
 	return syscall(SYS_pidfd_send_signal, t->pidfd, 0, NULL, 0) < 0 ? -errno : 0;
 }
 
+/*
+ * In the target's PID namespace our init is within reach of its processes, and while it injects it holds all of recapd's
+ * capabilities. CAP_SYS_PTRACE in our own user namespace opens it to them, dumpable or not. A target that has CAP_SYS_ADMIN as
+ * well, or the host's PID namespace, has the host already and wins nothing.
+ */
+static bool could_take_over(const struct recap_container *c, unsigned int mask)
+{
+	return (mask & 1u << TARGET_NS_PID) && (c->caps & 1ull << CAP_SYS_PTRACE) &&
+	       !(c->caps & 1ull << CAP_SYS_ADMIN) && c->namespaces.user == own_ns(TARGET_NS_USER) &&
+	       c->namespaces.pid != own_ns(TARGET_NS_PID);
+}
+
 int target_open(struct track *track, uint64_t id, unsigned int mask, struct target *ret,
 		struct error *err)
 {
@@ -137,6 +150,11 @@ int target_open(struct track *track, uint64_t id, unsigned int mask, struct targ
 
 	for (int ns = 0; ns < TARGET_NS_COUNT; ns++)
 		t.ns[ns] = -1;
+	if (r == 0 && could_take_over(&t.c, mask))
+		return error_named(
+			err, EPERM, "PermissionDenied",
+			"the target holds CAP_SYS_PTRACE, with which it could take over what is injected into "
+			"its PID namespace; attach with --namespaces net,ipc,uts,cgroup");
 	if (r == 0)
 		r = open_all(&t, mask | 1u << TARGET_NS_MNT);
 	if (r == 0) {

@@ -12,27 +12,33 @@
 
 #define DB_MAX (1 << 20) /* bytes read of a database: what follows is not there for us */
 
-/* A stream on `path` below `rootfd`, or NULL: an image may do without. Links stay inside, magic links and FIFOs do not open. */
-static FILE *open_db(int rootfd, const char *path)
+/*
+ * A stream on `path` below `rootfd`, or NULL in *ret where the image does without: links stay inside, and what is no ordinary file
+ * is none. Any other failure is one: to go on without the database would be to run as somebody else.
+ */
+static int open_db(int rootfd, const char *path, FILE **ret)
 {
 	struct open_how how = {
 		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
-	int fd = syscall(SYS_openat2, rootfd, path, &how, sizeof(how));
+	cleanup_fd int fd = syscall(SYS_openat2, rootfd, path, &how, sizeof(how));
 	struct stat st;
-	FILE *f;
 
+	*ret = NULL;
 	if (fd < 0)
-		return NULL;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > DB_MAX) {
-		close(fd);
-		return NULL;
-	}
-	f = fdopen(fd, "re");
-	if (!f)
-		close(fd);
-	return f;
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENXIO
+			       ? 0
+			       : -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > DB_MAX)
+		return 0;
+	*ret = fdopen(fd, "re");
+	if (!*ret)
+		return -errno;
+	fd = -1; /* the stream's now */
+	return 0;
 }
 
 static bool to_id(const char *s, unsigned int *ret)
@@ -51,12 +57,14 @@ static bool to_id(const char *s, unsigned int *ret)
 	return true;
 }
 
-static bool find_user(int rootfd, const char *name, struct user_ids *u)
+/* 1: found, or a number, which needs no entry; 0: there is none; -errno. */
+static int find_user(int rootfd, const char *name, struct user_ids *u)
 {
 	bool numeric = to_id(name, &u->uid), found = false;
-	cleanup_file FILE *f = open_db(rootfd, "etc/passwd");
+	cleanup_file FILE *f = NULL;
 	struct passwd pw, *res;
 	char buf[4096];
+	int r = open_db(rootfd, "etc/passwd", &f);
 
 	while (f && !found && fgetpwent_r(f, &pw, buf, sizeof(buf), &res) == 0) {
 		if (numeric ? pw.pw_uid != u->uid : strcmp(pw.pw_name, name))
@@ -66,7 +74,7 @@ static bool find_user(int rootfd, const char *name, struct user_ids *u)
 		snprintf(u->home, sizeof(u->home), "%s", pw.pw_dir[0] == '/' ? pw.pw_dir : "/");
 		found = true;
 	}
-	return found || numeric;
+	return r < 0 ? r : found || numeric;
 }
 
 static bool lists(char *const *members, const char *name)
@@ -77,49 +85,51 @@ static bool lists(char *const *members, const char *name)
 	return false;
 }
 
-/* With `group`: find it. Without: collect those that list `user`. */
-static bool find_group(int rootfd, const char *group, const char *user, struct user_ids *u)
+/* With `group`: find it, as find_user() does. Without: collect those that list `user`. */
+static int find_group(int rootfd, const char *group, const char *user, struct user_ids *u)
 {
 	bool numeric = group && to_id(group, &u->gid);
-	cleanup_file FILE *f = numeric ? NULL : open_db(rootfd, "etc/group");
+	cleanup_file FILE *f = NULL;
 	struct group gr, *res;
 	char buf[16384];
+	int r = numeric ? 0 : open_db(rootfd, "etc/group", &f);
 
 	while (f && fgetgrent_r(f, &gr, buf, sizeof(buf), &res) == 0) {
 		if (group && !strcmp(gr.gr_name, group)) {
 			u->gid = gr.gr_gid;
-			return true;
+			return 1;
 		}
 		if (!group && u->n_groups < USERDB_GROUPS_MAX && lists(gr.gr_mem, user))
 			u->groups[u->n_groups++] = gr.gr_gid;
 	}
-	return numeric;
+	return r < 0 ? r : numeric;
 }
 
 int userdb_resolve(int rootfd, const char *spec, struct user_ids *ret, struct error *err)
 {
 	struct user_ids u = {.home = "/"};
 	char user[128], *group;
+	int r;
 
 	if (snprintf(user, sizeof(user), "%s", *spec ? spec : "0") >= (int)sizeof(user))
 		return error_named(err, EINVAL, "InvalidArgument", "the user's name is too long");
 	group = strchr(user, ':');
 	if (group)
 		*group++ = '\0';
-	if (!find_user(rootfd, user, &u))
+	r = find_user(rootfd, user, &u);
+	if (r == 0)
 		return error_named(
 			err, EINVAL, "InvalidArgument",
 			"the image has no user %s in its /etc/passwd; give a number, or another user with -u",
 			user);
-	if (group && *group) {
-		if (!find_group(rootfd, group, user, &u))
-			return error_named(
-				err, EINVAL, "InvalidArgument",
-				"the image has no group %s in its /etc/group; give a number",
-				group);
-	} else {
-		find_group(rootfd, NULL, user, &u);
-	}
+	if (r > 0)
+		r = find_group(rootfd, group && *group ? group : NULL, user, &u);
+	if (r < 0)
+		return error_sys(err, -r, "cannot read the image's users");
+	if (r == 0 && group && *group)
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "the image has no group %s in its /etc/group; give a number",
+				   group);
 	*ret = u;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "common/fd.h"
 #include "core/target.h"
@@ -120,6 +121,21 @@ static int get_target_root(struct attach *a, struct json_object *params, struct 
 	return 0;
 }
 
+/*
+ * What is passed is the capsule's to chmod(2) or chown(2), whatever Landlock says. A folder would let it reach others beside it;
+ * /dev/null is the host's: the capsule gets its own (-1).
+ */
+static int get_stream(int fd, int *ret, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode) || fcntl(fd, F_GETFL) & O_PATH)
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "a folder cannot be a stream of the tool");
+	*ret = S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3) ? -1 : fd;
+	return 0;
+}
+
 /* `detach` keeps no client's descriptor; everything else needs exactly three. */
 static int get_streams(struct attach *a, struct client *c, struct json_object *params,
 		       struct error *err)
@@ -136,7 +152,12 @@ static int get_streams(struct attach *a, struct client *c, struct json_object *p
 			err, EINVAL, "InvalidArgument",
 			"Attach wants three descriptors (standard input, output and error), not %u",
 			a->n_fds);
-	memcpy(a->req.stdio, a->fds, sizeof(a->req.stdio));
+	for (unsigned int i = 0; i < a->n_fds; i++) {
+		int r = get_stream(a->fds[i], &a->req.stdio[i], err);
+
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
@@ -263,33 +284,63 @@ static int reply_member(struct client *c, const char *key, const char *json)
 	return 0;
 }
 
+/* One that has finished. */
+static int find_past(struct manager *m, const char *id, const char **ret_id, const char **ret_text,
+		     struct error *err)
+{
+	int r = history_find(m->history, id, ret_id, ret_text);
+
+	if (r == -ENOTUNIQ)
+		return error_named(err, ENOTUNIQ, "CapsuleNotFound",
+				   "%s is the start of more than one capsule's ID; give more of it",
+				   id);
+	if (r < 0)
+		return error_named(err, ENOENT, "CapsuleNotFound",
+				   "no capsule %s is remembered; `recapctl ps --all` shows them",
+				   id);
+	return 0;
+}
+
+static int inspect_capsule(struct client *c, const char *id, struct error *err)
+{
+	struct manager *m = c->api->m;
+	struct capsule *capsule;
+	const char *text;
+	int r = capsule_find(m->capsules, id, &capsule, err);
+
+	if (r == 0) {
+		struct json_object *o = json_object_new_object();
+
+		json_put_obj(o, "capsule", capsule_json(capsule));
+		client_reply(c, o, false);
+	}
+	if (r != -ENOENT)
+		return r;
+	r = find_past(m, id, NULL, &text, err);
+	return r < 0 ? r : reply_member(c, "capsule", text);
+}
+
 /* A capsule that lives, one that is remembered, or a container: in this order. */
 static int method_inspect(struct client *c, struct json_object *params, struct error *err)
 {
 	struct manager *m = c->api->m;
 	cleanup(target_name_clear) struct target_name target = {};
+	struct error no_capsule = {};
 	const char *id, *text;
-	struct capsule *capsule;
 	int r = need_id(params, &id, err);
 
-	if (r < 0)
+	if (r < 0 || inspect_capsule(c, id, &no_capsule) == 0)
 		return r;
-	if (capsule_find(m->capsules, id, &capsule, NULL) == 0) {
-		struct json_object *o = json_object_new_object();
-
-		json_put_obj(o, "capsule", capsule_json(capsule));
-		client_reply(c, o, false);
-		return 0;
-	}
-	text = history_find(m->history, id, NULL);
-	if (text)
-		return reply_member(c, "capsule", text);
 	r = manager_find(m, id, &target, err);
 	text = r == 0 ? inventory_json(m->inventory, target.id) : NULL;
 	if (text)
 		return reply_member(c, "container", text);
 	if (r == -ENOTUNIQ)
 		return r;
+	if (no_capsule.code == ENOTUNIQ) {
+		*err = no_capsule;
+		return -ENOTUNIQ;
+	}
 	return error_named(
 		err, ENOENT, "CapsuleNotFound",
 		"no capsule and no container is called %s; see `recapctl ps --all` and `recapctl list`",
@@ -356,10 +407,8 @@ static int open_log(struct manager *m, const char *id, bool *ret_running, const 
 	*ret_running = capsule_find(m->capsules, id, &capsule, NULL) == 0;
 	if (*ret_running)
 		*ret_id = capsule_name(capsule);
-	else if (!history_find(m->history, id, ret_id))
-		return error_named(err, ENOENT, "CapsuleNotFound",
-				   "no capsule %s is remembered; `recapctl ps --all` shows them",
-				   id);
+	else if (find_past(m, id, ret_id, NULL, err) < 0)
+		return -err->code;
 	if (*ret_running && capsule_is_quarantined(capsule))
 		*ret_running = false;
 	snprintf(name, sizeof(name), "%s.log", *ret_id);
