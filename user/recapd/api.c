@@ -4,13 +4,14 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "common/log.h"
 #include "recapd/client.h"
 #include "interface.h"
 
-#define CLIENTS_MAX 1024
+#define CLIENTS_MAX 1024 /* or half of the descriptors: the others are for capsules */
 #define INTERFACE   "io.recap."
 
 static void client_free(struct client *c)
@@ -245,8 +246,8 @@ static void abandon(struct client *c)
 	}
 }
 
-/* Read and send what can be. False: the connection is at its end. */
-static bool transfer(struct client *c, uint32_t events)
+/* Read and send what can be. False: the connection is at its end. *ret_more: there may be more to read. */
+static bool transfer(struct client *c, uint32_t events, bool *ret_more)
 {
 	int r = 1;
 
@@ -254,6 +255,7 @@ static bool transfer(struct client *c, uint32_t events)
 		r = varlink_read(&c->v);
 	if (r == -EMSGSIZE)
 		track_count(c->api->m->track, "client_refused");
+	*ret_more = (events & EPOLLIN) && r == 1;
 	if (r == 0 || (r < 0 && r != -EAGAIN))
 		return false;
 	return varlink_flush(&c->v) >= 0;
@@ -263,11 +265,14 @@ static void on_client(uint32_t events, void *arg)
 {
 	struct client *c = arg;
 	struct manager *m = c->api->m;
-	bool gone = !transfer(c, events) || (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP));
+	bool ending = events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP), more, open;
 
-	/* What came before the end is served: a caller may send and shut down its side at once. */
-	serve(c);
-	if (gone || c->closing) {
+	/* All that came before the end is served: a caller may send and shut down its side at once. */
+	do {
+		open = transfer(c, events, &more);
+		serve(c);
+	} while (open && ending && more && c->wait == WAIT_NOTHING && !c->closing);
+	if (!open || ending || c->closing) {
 		abandon(c);
 		client_free(c);
 	} else {
@@ -289,7 +294,7 @@ void api_accept(struct api *api, int fd)
 {
 	struct client *c;
 
-	if (api->n_clients >= CLIENTS_MAX || !allowed(fd)) {
+	if (api->n_clients >= api->max_clients || !allowed(fd)) {
 		track_count(api->m->track, "client_refused");
 		close(fd);
 		return;
@@ -393,10 +398,15 @@ void api_stop(struct api *api)
 int api_new(struct manager *m, struct api **ret, struct error *err)
 {
 	struct api *api = calloc(1, sizeof(*api));
+	struct rlimit files;
 
 	if (!api)
 		return error_set(err, ENOMEM, "out of memory");
 	api->m = m;
+	/* Were none left to accept(2) with, the waiting connection would wake the loop for ever. */
+	api->max_clients = CLIENTS_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 2 < CLIENTS_MAX)
+		api->max_clients = files.rlim_cur / 2;
 	*ret = api;
 	return 0;
 }

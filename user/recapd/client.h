@@ -37,7 +37,7 @@ struct client {
 struct api {
 	struct manager *m;
 	struct client *first;
-	size_t n_clients;
+	size_t n_clients, max_clients;
 };
 
 /* Reply with `params`, which is taken over (NULL: none), or with the text of an object. `continues`: another follows. */

@@ -10,6 +10,7 @@
 
 #include "common/fd.h"
 #include "recapd/client.h"
+#include "recapd/reexec.h"
 
 #define RESULT_MAX (1 << 20)
 #define LOAD_MAX_S 1800
@@ -27,20 +28,17 @@ struct job {
 /* recap-load is beside recapd in a build tree, and in libexec once installed. */
 static void exec_loader(const char *store, const char *ref)
 {
+	const char *origin = reexec_origin(), *slash = origin ? strrchr(origin, '/') : NULL;
 	char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 16);
-	char *slash = n > 0 ? memrchr(path, '/', n) : NULL;
 
-	if (slash) {
-		strcpy(slash + 1, "recap-load");
+	if (slash && snprintf(path, sizeof(path), "%.*s/recap-load", (int)(slash - origin),
+			      origin) < (int)sizeof(path))
 		execl(path, "recap-load", store, ref, NULL);
-	}
 	execl(RECAP_LIBEXECDIR "/recap-load", "recap-load", store, ref, NULL);
 }
 
 static __attribute__((noreturn)) void worker(const char *store, int fd, const char *ref, int out)
 {
-	static const char *const none[] = {"PATH=/usr/bin:/bin", NULL};
 	sigset_t unblocked;
 
 	/* A load that nobody waits for any more is of no use to anybody. */
@@ -49,7 +47,6 @@ static __attribute__((noreturn)) void worker(const char *store, int fd, const ch
 	alarm(LOAD_MAX_S);
 	sigemptyset(&unblocked);
 	sigprocmask(SIG_SETMASK, &unblocked, NULL);
-	environ = (char **)none;
 	if (dup2(fd, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
 		exec_loader(store, ref);
 	_exit(127);

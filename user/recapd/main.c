@@ -5,6 +5,7 @@
 #include "core/inject.h"
 #include "recapd/config.h"
 #include "recapd/manager.h"
+#include "recapd/reexec.h"
 
 int main(int argc, char **argv)
 {
@@ -20,7 +21,9 @@ int main(int argc, char **argv)
 	} else if (r == 0 && action == CONFIG_VERSION) {
 		puts("recapd " RECAP_VERSION);
 	} else if (r == 0) {
-		r = manager_open(&config, &m, &err);
+		r = reexec_sealed(argv, &err);
+		if (r == 0)
+			r = manager_open(&config, &m, &err);
 		if (r == 0)
 			r = manager_run(m, &err);
 		manager_close(m);
