@@ -484,9 +484,14 @@ attempt_is_ok() { # NAME ATTACH-OPTION...
 	local file=$BATS_TEST_TMPDIR/file
 
 	echo before >"$file"
-	run -1 toolbox sh -c 'echo after >/proc/self/fd/0' <"$file"
+	# Root may open the pipe that it has instead. Another user may not.
+	toolbox sh -c 'echo after >/proc/self/fd/0' <"$file"
+	status_is 1 recapctl attach -u 1000 "$WEB" toolbox -- sh -c 'echo x >/proc/self/fd/0' <"$file"
 	[ "$(cat "$file")" = before ]
 	[ "$(toolbox cat /proc/self/fd/0 <"$file")" = before ]
+	recapctl attach -u 1000 "$WEB" toolbox -- sh -c 'cat /proc/self/fd/0 >/proc/self/fd/1' \
+		<"$file" >"$file.1"
+	cmp "$file" "$file.1"
 	toolbox sh -c 'echo after >/proc/self/fd/1' >"$file"
 	[ "$(cat "$file")" = after ]
 }
@@ -597,4 +602,35 @@ attempt_is_ok() { # NAME ATTACH-OPTION...
 		[ "$(cat "$out/$i")" = "$i" ]
 	done
 	[ "$(recapctl stats --json | jq .counters.escapes_proven)" -eq $((proven + 50)) ]
+}
+
+# ---- files as streams ----------------------------------------------------------------------------
+
+@test "the operator's files: copied whole, and out of the tool's reach" {
+	local in=$BATS_TEST_TMPDIR/in out=$BATS_TEST_TMPDIR/out log=$BATS_TEST_TMPDIR/log turns=0
+
+	head -c 3000000 /dev/urandom >"$in"
+	toolbox cat <"$in" >"$out"
+	cmp "$in" "$out"
+	chmod 640 "$in" "$out"
+	toolbox sh -ec 'chmod 666 /proc/self/fd/0; chmod 666 /proc/self/fd/1
+		[ -p /proc/self/fd/0 ]; [ -p /proc/self/fd/1 ]' <"$in" >"$out"
+	[ "$(stat -c %a "$in" "$out")" = $'640\n640' ]
+	echo before >"$log"
+	toolbox sh -c 'echo after; : >/proc/self/fd/1; echo end' >>"$log"
+	not toolbox truncate -s 0 /proc/self/fd/1 >>"$log"
+	[ "$(cat "$log")" = $'before\nafter\nend' ]
+	# A loop over lines, with a tool that reads none of them.
+	printf '%s\n' one two three >"$log"
+	while read -r _; do
+		toolbox true
+		turns=$((turns + 1))
+	done <"$log"
+	[ "$turns" = 3 ]
+	# shellcheck disable=SC2016 # for the other shell, whose limit it is
+	run -125 --separate-stderr bash -c 'ulimit -f 64 && exec "$B/recapctl" attach "$@" >"$0"' \
+		"$out" "$WEB" probe spam 1000000
+	[[ $stderr == "recapctl: cannot write to standard output, "*": File too large" ]]
+	[ "$(stat -c %s "$out")" = 65536 ]
+	refused 125 "standard input is a folder" recapctl attach "$WEB" true </
 }

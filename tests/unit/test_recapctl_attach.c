@@ -3,6 +3,8 @@
 #include "mock_recapd.h"
 
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #define FIRST \
 	"{\"parameters\":{\"capsule\":{\"id\":\"c0ffee\",\"state\":\"running\"}},\"continues\":true}"
@@ -324,6 +326,313 @@ static void report_follows_no_link(void **state)
 	rmdir(dir);
 }
 
+/* ---- files as streams ------------------------------------------------------------------------ */
+
+#define BIG 1000003 /* many pipes full, and no multiple of anything */
+
+/* The tool is `cat`, and sees nothing but pipes: 42 otherwise. */
+static void cats_between_pipes(struct mock_call *call)
+{
+	char buf[10000];
+	struct stat st;
+	ssize_t n;
+
+	mock_reply(call, FIRST);
+	for (int i = 0; i < 3; i++)
+		if (fstat(call->fds[i], &st) < 0 || !S_ISFIFO(st.st_mode) ||
+		    fcntl(call->fds[i], F_GETFL) & O_NONBLOCK)
+			mock_reply(call, LAST("\"exit_code\":42"));
+	while ((n = read(call->fds[0], buf, sizeof(buf))) > 0)
+		if (fd_write_all(call->fds[1], buf, n) < 0)
+			_exit(1);
+	mock_reply(call, LAST("\"exit_code\":0"));
+}
+
+/* Does what it may to each of its streams, and then says so. */
+static void vandalises(struct mock_call *call)
+{
+	mock_reply(call, FIRST);
+	for (int i = 0; i < 3; i++) {
+		(void)!fchmod(call->fds[i], 0777);
+		(void)!ftruncate(call->fds[i], 0);
+		(void)!lseek(call->fds[i], 0, SEEK_SET);
+		fcntl(call->fds[i], F_SETFL, 0);
+	}
+	dprintf(call->fds[1], "after\n");
+	mock_reply(call, LAST("\"exit_code\":0"));
+}
+
+static void reads_ten_bytes(struct mock_call *call)
+{
+	char buf[10];
+
+	mock_reply(call, FIRST);
+	if (read(call->fds[0], buf, sizeof(buf)) != sizeof(buf))
+		_exit(1);
+	usleep(100000); /* in which recapctl fills the pipe */
+	call->fds[0] = fd_close(call->fds[0]);
+	mock_reply(call, call->arg);
+}
+
+static void alternates(struct mock_call *call)
+{
+	mock_reply(call, FIRST);
+	for (int i = 0; i < 500; i++)
+		dprintf(call->fds[1 + i % 2], "%d\n", i);
+	mock_reply(call, LAST("\"exit_code\":0"));
+}
+
+/* Something holds the tool's output, and writes to it, after the capsule's end. */
+static void is_survived(struct mock_call *call)
+{
+	mock_reply(call, FIRST);
+	dprintf(call->fds[1], "all\n");
+	mock_reply(call, QUARANTINED("{\"pid\":1,\"command\":\"x\",\"kind\":\"fd\",\"fd\":1}"));
+	while (write(call->fds[1], "more\n", 5) == 5)
+		;
+}
+
+static void writes_much(struct mock_call *call)
+{
+	static const char zeros[200000];
+
+	mock_reply(call, FIRST);
+	signal(SIGPIPE, SIG_IGN);
+	(void)!fd_write_all(call->fds[1], zeros, sizeof(zeros));
+	mock_reply(call, call->arg);
+}
+
+/* A file of `size` bytes of every value, at its start. */
+static int make_file(size_t size)
+{
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	unsigned int x = 1;
+
+	assert_true(fd >= 0);
+	for (size_t n; size; size -= n) {
+		unsigned char buf[4096];
+
+		n = size < sizeof(buf) ? size : sizeof(buf);
+		for (size_t i = 0; i < n; i++)
+			buf[i] = (x = x * 1103515245 + 12345) >> 16;
+		assert_int_equal(fd_write_all(fd, buf, n), 0);
+	}
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(fchmod(fd, 0640), 0);
+	return fd;
+}
+
+static char *map_file(int fd, size_t size)
+{
+	struct stat st;
+	char *map;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, size);
+	map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	return map;
+}
+
+static void assert_same_content(int a, int b, size_t size)
+{
+	char *x = map_file(a, size), *y = map_file(b, size);
+
+	assert_true(memcmp(x, y, size) == 0);
+	munmap(x, size);
+	munmap(y, size);
+}
+
+static void files_are_copied_whole(void **state)
+{
+	static const size_t sizes[] = {1, 65536, BIG};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		cleanup_fd int in = make_file(sizes[i]), out = make_file(0);
+		struct mock_run run;
+
+		mock_start(&run, cats_between_pipes, NULL);
+		mock_ctl(&run, in, out, ARGV("attach", "web", "cat"));
+		mock_finish(&run);
+		assert_string_equal(run.err, "");
+		assert_int_equal(run.status, 0);
+		assert_same_content(in, out, sizes[i]);
+		assert_int_equal(lseek(in, 0, SEEK_CUR), sizes[i]);
+	}
+}
+
+static void files_are_out_of_reach(void **state)
+{
+	cleanup_fd int in = make_file(10), log = make_file(0);
+	struct mock_run run;
+	struct stat st;
+	char text[32] = "";
+
+	assert_int_equal(write(log, "before\n", 7), 7);
+	assert_int_equal(fcntl(log, F_SETFL, O_APPEND), 0);
+	mock_start(&run, vandalises, NULL);
+	mock_ctl(&run, in, log, ARGV("attach", "web", "i"));
+	mock_finish(&run);
+	assert_int_equal(run.status, 0);
+	assert_int_equal(pread(log, text, sizeof(text) - 1, 0), 13);
+	assert_string_equal(text, "before\nafter\n");
+	assert_true(fcntl(log, F_GETFL) & O_APPEND);
+	assert_true(fstat(log, &st) == 0 && (st.st_mode & 07777) == 0640);
+	assert_true(fstat(in, &st) == 0 && (st.st_mode & 07777) == 0640 && st.st_size == 10);
+}
+
+static void what_the_tool_leaves_unread_is_left(void **state)
+{
+	static const size_t sizes[] = {20, BIG};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		cleanup_fd int in = make_file(sizes[i]);
+		struct mock_run run;
+
+		mock_start(&run, reads_ten_bytes, LAST("\"exit_code\":0"));
+		mock_ctl(&run, in, run.out_fd, ARGV("attach", "web", "head"));
+		mock_finish(&run);
+		assert_string_equal(run.err, "");
+		assert_int_equal(run.status, 0);
+		assert_int_equal(lseek(in, 0, SEEK_CUR), 10);
+	}
+}
+
+static void one_file_for_both_keeps_the_order(void **state)
+{
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct mock_run run;
+	char line[16], *p = run.err;
+
+	mock_start(&run, alternates, NULL);
+	mock_ctl(&run, null, run.err_fd, ARGV("attach", "web", "i"));
+	mock_finish(&run);
+	assert_int_equal(run.status, 0);
+	for (int i = 0; i < 500; i++) {
+		size_t n = snprintf(line, sizeof(line), "%d\n", i);
+
+		assert_memory_equal(p, line, n);
+		p += n;
+	}
+	assert_string_equal(p, "");
+}
+
+static void holder_of_the_output_is_not_waited_for(void **state)
+{
+	struct mock_run run;
+
+	mock_run(&run, is_survived, NULL, ARGV("attach", "web", "i"));
+	assert_int_equal(run.status, 123);
+	assert_memory_equal(run.out, "all\n", 4);
+}
+
+/* A limit that the tool's output exceeds, in recapctl only. */
+static void expect_lost_output(const char *last, int status)
+{
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC), out = make_file(0);
+	struct rlimit before, limit;
+	struct mock_run run;
+	struct stat st;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = (struct rlimit){100000, before.rlim_max};
+	mock_start(&run, writes_much, last);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	mock_ctl(&run, null, out, ARGV("attach", "web", "i"));
+	setrlimit(RLIMIT_FSIZE, &before);
+	mock_finish(&run);
+	assert_int_equal(run.status, status);
+	assert_non_null(strstr(run.err, "recapctl: cannot write to standard output, so that the "
+					"tool's output is incomplete: File too large\n"));
+	assert_true(fstat(out, &st) == 0 && st.st_size == 100000);
+}
+
+static void lost_output_is_an_error(void **state)
+{
+	expect_lost_output(LAST("\"exit_code\":0"), 125);
+	expect_lost_output(LAST("\"signal\":13"), 125);
+	expect_lost_output(QUARANTINED(""), 123);
+}
+
+static void lost_input_is_an_error(void **state)
+{
+	cleanup_fd int in = open("/tmp", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	struct mock_run run;
+
+	assert_true(in >= 0);
+	mock_start(&run, cats_between_pipes, NULL);
+	mock_ctl(&run, in, run.out_fd, ARGV("attach", "web", "cat"));
+	mock_finish(&run);
+	assert_int_equal(run.status, 125);
+	assert_string_equal(run.err, "recapctl: cannot read standard input, so that the tool's "
+				     "input is incomplete: Bad file descriptor\n");
+}
+
+static void expect_refused_stream(const char *path, int flags, const char *err_part)
+{
+	cleanup_fd int fd = open(path, flags | O_CLOEXEC);
+	struct mock_run run;
+
+	assert_true(fd >= 0);
+	mock_start(&run, runs_and_ends, LAST("\"exit_code\":0"));
+	mock_ctl(&run, fd, run.out_fd, ARGV("attach", "web", "i"));
+	mock_finish(&run);
+	assert_int_equal(run.status, 125);
+	assert_string_equal(run.calls, "");
+	assert_non_null(strstr(run.err, err_part));
+	assert_ptr_equal(strchr(run.err, '\n'), run.err + strlen(run.err) - 1);
+}
+
+static void what_is_no_stream_is_refused(void **state)
+{
+	expect_refused_stream("/tmp", O_RDONLY, "standard input is a folder");
+	expect_refused_stream("/tmp", O_PATH, "standard input is a folder");
+	expect_refused_stream("/proc/self/exe", O_PATH, "neither read nor written");
+}
+
+/* Ends with 42 unless the descriptors are those of `arg`. */
+static void compares_streams(struct mock_call *call)
+{
+	const struct stat *expected = call->arg;
+	struct stat st;
+
+	mock_reply(call, FIRST);
+	for (int i = 0; i < 2; i++)
+		if (fstat(call->fds[i], &st) < 0 || st.st_dev != expected[i].st_dev ||
+		    st.st_ino != expected[i].st_ino)
+			mock_reply(call, LAST("\"exit_code\":42"));
+	mock_reply(call, LAST("\"exit_code\":0"));
+}
+
+static void expect_passed(int in, int out)
+{
+	struct mock_run run;
+	struct stat st[2];
+
+	assert_int_equal(fstat(in, &st[0]), 0);
+	assert_int_equal(fstat(out, &st[1]), 0);
+	mock_start(&run, compares_streams, st);
+	mock_ctl(&run, in, out, ARGV("attach", "web", "i"));
+	mock_finish(&run);
+	assert_int_equal(run.status, 0);
+}
+
+static void all_but_files_is_passed_itself(void **state)
+{
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int pipes[2], sockets[2];
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+	expect_passed(pipes[0], pipes[1]);
+	expect_passed(sockets[0], sockets[1]);
+	expect_passed(null, null);
+	for (int i = 0; i < 2; i++) {
+		close(pipes[i]);
+		close(sockets[i]);
+	}
+}
+
 /* ---- signals --------------------------------------------------------------------------------- */
 
 /* Until the tool has written `text`, at most 10 seconds. */
@@ -601,6 +910,15 @@ int main(void)
 		cmocka_unit_test(detached_passes_none_and_prints_the_id),
 		cmocka_unit_test(report_is_the_last_record),
 		cmocka_unit_test(report_follows_no_link),
+		cmocka_unit_test(files_are_copied_whole),
+		cmocka_unit_test(files_are_out_of_reach),
+		cmocka_unit_test(what_the_tool_leaves_unread_is_left),
+		cmocka_unit_test(one_file_for_both_keeps_the_order),
+		cmocka_unit_test(holder_of_the_output_is_not_waited_for),
+		cmocka_unit_test(lost_output_is_an_error),
+		cmocka_unit_test(lost_input_is_an_error),
+		cmocka_unit_test(what_is_no_stream_is_refused),
+		cmocka_unit_test(all_but_files_is_passed_itself),
 		cmocka_unit_test(signals_are_passed_on),
 		cmocka_unit_test(third_interrupt_stops),
 		cmocka_unit_test(fourth_interrupt_leaves),

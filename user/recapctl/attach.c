@@ -69,8 +69,9 @@ static int parse(struct ctl *ctl, struct attach *a, int argc, char **argv, int *
 		 "entrypoint"},
 		{0, "timeout", "S", "end the capsule after S seconds", opt_number, p, "timeout_s",
 		 1, INT32_MAX},
-		{0, "namespaces", "LIST", "join only these (others are new): pid,net,ipc,uts,cgroup,user",
-		 opt_commas, p, "namespaces"},
+		{0, "namespaces", "LIST",
+		 "join only these (others are new): pid,net,ipc,uts,cgroup,user", opt_commas, p,
+		 "namespaces"},
 		{0, "target-root", "none|ro|rw", "how /target shows the target's root (ro)",
 		 opt_choice, p, "target_root"},
 		{0, "cap-add", "LIST", "capabilities to add", opt_commas, p, "cap_add"},
@@ -167,6 +168,9 @@ static int run_attached(struct ctl *ctl, struct attach *a)
 	if (session_run(&s, a->params, a->terminal, &capsule, &err) < 0)
 		return s.left ? CTL_SIGNALLED + s.left : outcome_of_error(ctl, &err);
 	status = outcome_status(capsule);
+	/* A quarantine needs somebody to act, and so is not hidden by this. */
+	if (relay_lost(&s.relay) && status != CTL_QUARANTINED)
+		status = CTL_REFUSED;
 	if (write_report(a, capsule, &err) < 0)
 		return ctl_fail(ctl, &err);
 	return status;

@@ -6,6 +6,7 @@
 #ifndef RECAPCTL_H
 #define RECAPCTL_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -196,6 +197,46 @@ void terminal_close(struct terminal *t);
 void terminal_type(struct terminal *t);
 void terminal_show(struct terminal *t);
 
+/* ---- relay.c --------------------------------------------------------------------------------- */
+
+#define RELAY_COUNT 3 /* the standard streams, by their descriptors */
+
+struct relay_pipe {
+	int ours;   /* -1: there is none, or it is over */
+	int theirs; /* the tool's end, until it is passed */
+	int error;  /* why the file could not be read or written any more; 0: it could */
+};
+
+/* Standard streams that are files, which the tool gets pipes for. */
+struct relay {
+	struct relay_pipe pipes[RELAY_COUNT];
+	char *buf; /* read from standard input; `held` bytes from `held_at` on are for the pipe */
+	size_t held, held_at;
+	uint64_t fed; /* bytes that the pipe has taken so far */
+};
+
+void relay_init(struct relay *r);
+
+/*
+ * What to pass to the tool: a standard stream itself, or the end of a pipe if it is a file or block device. The
+ * descriptors stay the relay's. -EISDIR, -EBADF: it is nothing to read from or write to.
+ */
+int relay_open(struct relay *r, int streams[RELAY_COUNT], struct error *err) must_check;
+
+/* The streams were sent. */
+void relay_passed(struct relay *r);
+
+/* Wait for this, and copy accordingly. Neither blocks on a pipe. */
+void relay_wanted(const struct relay *r, struct pollfd p[RELAY_COUNT]);
+void relay_copy(struct relay *r, const struct pollfd p[RELAY_COUNT]);
+
+/* Copy what is left to the files, put standard input's offset back to what was read, and close all. */
+void relay_finish(struct relay *r);
+void relay_close(struct relay *r);
+
+/* Whether something was lost, with a line on standard error for each stream. */
+bool relay_lost(const struct relay *r) must_check;
+
 /* ---- session.c ------------------------------------------------------------------------------- */
 
 /* An attach that recapctl stays with until its end. */
@@ -204,6 +245,7 @@ struct session {
 	struct varlink link;
 	struct varlink control; /* for signals, while `link` waits for the last reply */
 	struct terminal term;
+	struct relay relay;
 	int signals; /* signalfd(2) */
 	char *id;    /* of the capsule, once it runs */
 	unsigned int interrupts;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * An attach from its call to its last reply. The tool uses our standard streams, or the pty's other side, by
- * itself: what remains for recapctl is to pass on signals and keys, and to wait.
+ * An attach from its call to its last reply. The tool uses our standard streams, but for files, or the pty's
+ * other side, by itself: what remains for recapctl is to pass on signals and keys, and to wait.
  */
 #include "recapctl/recapctl.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -13,12 +12,21 @@
 /* The third interrupt kills the capsule's tree; one more gives up waiting for recapd. */
 #define INTERRUPTS_STOP 3
 
-enum { POLL_LINK, POLL_SIGNALS, POLL_CONTROL, POLL_PTY, POLL_STDIN, POLL_COUNT };
+enum {
+	POLL_LINK,
+	POLL_SIGNALS,
+	POLL_CONTROL,
+	POLL_PTY,
+	POLL_STDIN,
+	POLL_RELAY,
+	POLL_COUNT = POLL_RELAY + RELAY_COUNT
+};
 
 void session_init(struct session *s, const struct ctl *ctl)
 {
 	*s = (struct session){.ctl = ctl, .signals = -1};
 	terminal_init(&s->term);
+	relay_init(&s->relay);
 	varlink_init(&s->link, -1, VARLINK_REPLY_MAX);
 	varlink_init(&s->control, -1, VARLINK_REPLY_MAX);
 }
@@ -26,6 +34,7 @@ void session_init(struct session *s, const struct ctl *ctl)
 void session_close(struct session *s)
 {
 	terminal_close(&s->term);
+	relay_close(&s->relay);
 	varlink_close(&s->link);
 	varlink_close(&s->control);
 	s->signals = fd_close(s->signals);
@@ -196,8 +205,8 @@ static int read_replies(struct session *s, struct json_object **ret, struct erro
 static int call_attach(struct session *s, struct json_object *params, bool terminal,
 		       struct error *err)
 {
-	int streams[VARLINK_FDS_MAX] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-	int r = terminal ? terminal_open(&s->term, err) : 0;
+	int streams[RELAY_COUNT];
+	int r = terminal ? terminal_open(&s->term, err) : relay_open(&s->relay, streams, err);
 
 	if (r == 0)
 		r = open_signals(s, err);
@@ -207,8 +216,9 @@ static int call_attach(struct session *s, struct json_object *params, bool termi
 		return r;
 	if (terminal)
 		streams[0] = streams[1] = streams[2] = s->term.slave;
-	return varlink_call(&s->link, "io.recap.Attach", params, true, streams, VARLINK_FDS_MAX,
-			    err);
+	r = varlink_call(&s->link, "io.recap.Attach", params, true, streams, RELAY_COUNT, err);
+	relay_passed(&s->relay);
+	return r;
 }
 
 static void wanted_events(const struct session *s, struct pollfd p[POLL_COUNT])
@@ -224,6 +234,7 @@ static void wanted_events(const struct session *s, struct pollfd p[POLL_COUNT])
 	/* Keys wait in the terminal until the tool has read those before. */
 	p[POLL_STDIN] = (struct pollfd){t->raw && t->stdin_open && !t->n_typed ? STDIN_FILENO : -1,
 					POLLIN, 0};
+	relay_wanted(&s->relay, p + POLL_RELAY);
 }
 
 /* What happened, in the order that matters: output before the end, a signal before the wait goes on. */
@@ -236,6 +247,7 @@ static int handle_events(struct session *s, const struct pollfd p[POLL_COUNT],
 		terminal_show(&s->term);
 	if (p[POLL_STDIN].revents || p[POLL_PTY].revents & POLLOUT)
 		terminal_type(&s->term);
+	relay_copy(&s->relay, p + POLL_RELAY);
 	if (p[POLL_CONTROL].revents)
 		read_control(s);
 	if (p[POLL_LINK].revents)
@@ -259,5 +271,6 @@ int session_run(struct session *s, struct json_object *params, bool terminal,
 	}
 	terminal_show(&s->term);
 	terminal_restore(&s->term);
+	relay_finish(&s->relay);
 	return r < 0 ? r : 0;
 }
