@@ -325,7 +325,10 @@ static void find_holders(struct capsule *c)
 	if (n < 0)
 		n = 0;
 	c->cow.wanted.mnt_ns = c->k.mnt_ns;
-	more = track_holders(c->set->track, &c->cow.wanted, found + n, HOLDERS_MAX - n);
+	/* Where the probe did not say that the layer is held, its numbers may be those of another by now. */
+	more = !c->held && !c->k.live
+		       ? 0
+		       : track_holders(c->set->track, &c->cow.wanted, found + n, HOLDERS_MAX - n);
 	if (more < 0)
 		log_warn("cannot look for the holders of %s: %s", c->name, strerror(-more));
 	else
@@ -385,6 +388,10 @@ static bool try_escape(struct capsule *c, uint64_t now)
 	if (busy < 0)
 		log_warn("capsule %s: %s", c->name, err.msg);
 	c->overlay_busy = busy != 0;
+	c->held = busy == 1;
+	/* Tasks without a tag are signalled by no walk, but they are in the cgroup. */
+	if (c->held && c->k.untracked)
+		cgroup_kill(&c->cgroup);
 	if (busy != 0)
 		return false;
 	if (!c->escaped_ns)
@@ -415,7 +422,7 @@ static void retry_escape(struct capsule *c, uint64_t now)
 /* Why the tool never ran, where the child could not say it itself. */
 static void injection_failed(struct capsule *c)
 {
-	if (c->report->error.code) {
+	if (c->report->error.code && inventory_has(c->set->inv, c->target.id)) {
 		c->error = c->report->error;
 		c->error.msg[sizeof(c->error.msg) - 1] = '\0';
 		c->error.name[sizeof(c->error.name) - 1] = '\0';

@@ -47,7 +47,9 @@ struct capsule {
 	uint64_t id;
 	char name[13]; /* the ID as people see it */
 	enum capsule_state state;
-	bool detached, tracked, reaped, overlay_busy;
+	bool detached, tracked, reaped;
+	bool overlay_busy; /* the second witness has not said that nothing holds the layer */
+	bool held;	   /* it has said that something does */
 
 	/* what it is */
 	char *image_ref, *image_digest;

@@ -232,6 +232,10 @@ int capsule_start(struct capsule_set *set, const struct capsule_request *req, st
 	if (r == 0)
 		r = inject(c, req, err);
 	if (r < 0) {
+		/* A PID namespace that is being ended lets nobody in any more, and says so in odd ways. */
+		if (!inventory_has(set->inv, req->target.id))
+			r = error_named(err, ESRCH, "TargetGone", "the target %s has ended",
+					req->target.name);
 		undo(c);
 		track_count(set->track, "attach_failed");
 		return r;

@@ -18,10 +18,11 @@ struct workshop {
 	int root; /* the workshop's root folder: works from any namespace */
 };
 
-/* Names in the workshop's root; short, since overlayfs' options must fit 256 bytes each before 6.5. */
+/* Names in the workshop's root; short, since an overlay's options must fit a page, and better 256 bytes. */
 #define SHOP_LAYERS "l"
 #define SHOP_BASE   "b"
 #define SHOP_RUNS   "c"
+#define SHOP_LONG   "m" /* where an overlay of many layers is for a moment */
 
 /* ---- the two namespaces ------------------------------------------------------------------------ */
 
@@ -101,7 +102,8 @@ static int build_shop(struct workshop *w, int layers, const char *anchor)
 	r = make_base(w->root);
 	if (r < 0)
 		return r;
-	if (mkdirat(w->root, SHOP_LAYERS, 0700) < 0 || mkdirat(w->root, SHOP_RUNS, 0700) < 0)
+	if (mkdirat(w->root, SHOP_LAYERS, 0700) < 0 || mkdirat(w->root, SHOP_RUNS, 0700) < 0 ||
+	    mkdirat(w->root, SHOP_LONG, 0700) < 0)
 		return -errno;
 	r = take_root(w->root, anchor);
 	return r < 0 ? r : mount_put(layers, w->root, SHOP_LAYERS);
@@ -243,13 +245,14 @@ int workshop_stage_fd(const struct workshop *w)
 
 /* ---- one layer --------------------------------------------------------------------------------- */
 
-#define OPT_MAX 256 /* fsconfig(2): longest string */
+#define OPT_MAX	   256	 /* fsconfig(2): longest string */
+#define INODES_MAX 65536 /* of a layer */
 
 /* Names as the kernel's overlayfs documentation has them; the paths are the workshop's. */
 struct overlay_opts {
-	char lower[IMAGE_LAYERS_MAX + 1][sizeof("/" SHOP_LAYERS "/") + IMAGE_LAYER_NAME];
-	char joined[OPT_MAX], upper[64], work[64];
-	const char *list[IMAGE_LAYERS_MAX + 8][2];
+	char lower[IMAGE_LAYERS_MAX * (sizeof("/" SHOP_LAYERS "/:") + IMAGE_LAYER_NAME)];
+	char upper[64], work[64];
+	const char *list[8][2];
 	size_t n;
 };
 
@@ -259,36 +262,18 @@ static void add(struct overlay_opts *o, const char *key, const char *value)
 	o->list[o->n++][1] = value;
 }
 
-/* One string where all layers fit in it, as every kernel takes them; else one by one, as kernels do since 6.5. */
-static void add_lowers(struct overlay_opts *o, const struct image *image)
-{
-	size_t len = snprintf(o->joined, sizeof(o->joined), "/" SHOP_BASE);
-
-	for (size_t i = 0; i < image->n_layers; i++) {
-		snprintf(o->lower[i], sizeof(o->lower[i]), "/" SHOP_LAYERS "/%s", image->layers[i]);
-		if (len < sizeof(o->joined))
-			len += snprintf(o->joined + len, sizeof(o->joined) - len, ":%s",
-					o->lower[i]);
-	}
-	if (len < sizeof(o->joined)) {
-		add(o, "lowerdir", o->joined);
-		return;
-	}
-	add(o, "lowerdir+", "/" SHOP_BASE);
-	for (size_t i = 0; i < image->n_layers; i++)
-		add(o, "lowerdir+", o->lower[i]);
-}
-
 static void overlay_opts(struct overlay_opts *o, const struct image *image, const char *name,
 			 bool probe)
 {
-	o->n = 0;
+	size_t len = snprintf(o->lower, sizeof(o->lower), "/" SHOP_BASE);
+
+	for (size_t i = 0; image && i < image->n_layers && len < sizeof(o->lower); i++)
+		len += snprintf(o->lower + len, sizeof(o->lower) - len, ":/" SHOP_LAYERS "/%s",
+				image->layers[i]);
 	snprintf(o->upper, sizeof(o->upper), "/" SHOP_RUNS "/%s/u", name);
 	snprintf(o->work, sizeof(o->work), "/" SHOP_RUNS "/%s/w", name);
-	if (image)
-		add_lowers(o, image);
-	else
-		add(o, "lowerdir", "/" SHOP_BASE);
+	o->n = 0;
+	add(o, "lowerdir", o->lower);
 	add(o, "upperdir", o->upper);
 	add(o, "workdir", o->work);
 	add(o, "index", probe ? "on" : "off");
@@ -298,15 +283,49 @@ static void overlay_opts(struct overlay_opts *o, const struct image *image, cons
 	add(o, NULL, NULL);
 }
 
+/*
+ * An image of many layers: their names do not fit one string of fsconfig(2). mount(2) takes a page of options on every kernel;
+ * the mount is then made a detached one.
+ */
+static int mount_long(const struct overlay_opts *o)
+{
+	char text[4096];
+	size_t len = 0;
+	int fd, r;
+
+	for (size_t i = 0; o->list[i][0] && len < sizeof(text); i++)
+		len += snprintf(text + len, sizeof(text) - len, "%s%s=%s", i ? "," : "",
+				o->list[i][0], o->list[i][1]);
+	if (len >= sizeof(text))
+		return -E2BIG;
+	if (mount("overlay", "/" SHOP_LONG, "overlay", MS_NOSUID | MS_NODEV, text) < 0)
+		return -errno;
+	fd = open_tree(AT_FDCWD, "/" SHOP_LONG, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	r = fd < 0 ? -errno : fd;
+	if (umount2("/" SHOP_LONG, UMOUNT_NOFOLLOW) < 0 && fd >= 0) {
+		r = -errno;
+		close(fd);
+	}
+	return r;
+}
+
+static int mount_overlay(const struct overlay_opts *o)
+{
+	if (strlen(o->lower) >= OPT_MAX)
+		return mount_long(o);
+	return mount_new("overlay", o->list, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+}
+
 /* In the workshop: the tmpfs with the folders for upper and work. */
 static int attach_tmpfs(const char *name, uint64_t size)
 {
-	char bytes[24], path[40];
+	char bytes[24], inodes[12], path[40];
 	const char *opts[][2] = {
-		{"size", bytes}, {"mode", "0755"}, {"nr_inodes", "65536"}, {NULL, NULL}};
+		{"size", bytes}, {"mode", "0755"}, {"nr_inodes", inodes}, {NULL, NULL}};
 	cleanup_fd int fd = -1;
 
 	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)size);
+	snprintf(inodes, sizeof(inodes), "%d", INODES_MAX);
 	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", name);
 	fd = mount_new("tmpfs", (const char *const(*)[2])opts,
 		       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
@@ -353,7 +372,7 @@ static int mount_in_shop(const struct image *image, struct cow *cow, struct erro
 	int r;
 
 	overlay_opts(&o, image, cow->name, false);
-	r = mount_new("overlay", o.list, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	r = mount_overlay(&o);
 	if (r < 0)
 		return error_sys(err, -r, "cannot mount the overlay of %zu layers",
 				 image->n_layers);
@@ -376,16 +395,35 @@ int cow_mount(struct workshop *w, const struct image *image, struct cow *cow, st
 	return leave(w, mount_in_shop(image, cow, err));
 }
 
-int cow_busy(struct workshop *w, const struct cow *cow, struct error *err)
+/*
+ * The probe makes folders of its own in the tmpfs, and a tool may have left no room for them. The lock is looked at
+ * before that, so more room changes nothing of what it says.
+ */
+static int probe_in_shop(const struct cow *cow)
 {
 	struct overlay_opts o;
+	char path[40], more[64];
 	int r;
 
 	overlay_opts(&o, NULL, cow->name, true);
-	r = enter(w->shop_ns);
+	r = mount_try("overlay", o.list);
+	if (r != -ENOSPC)
+		return r;
+	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", cow->name);
+	snprintf(more, sizeof(more), "nr_inodes=%d,size=%llu", INODES_MAX + 1024,
+		 (unsigned long long)cow->size + (1 << 20));
+	if (mount(NULL, path, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, more) < 0)
+		return -errno;
+	return mount_try("overlay", o.list);
+}
+
+int cow_busy(struct workshop *w, const struct cow *cow, struct error *err)
+{
+	int r = enter(w->shop_ns);
+
 	if (r < 0)
 		return error_sys(err, -r, "cannot enter the workshop");
-	r = leave(w, mount_try("overlay", o.list));
+	r = leave(w, probe_in_shop(cow));
 	if (r == -EBUSY)
 		return 1;
 	return r < 0 ? error_sys(err, -r, "the overlay probe failed") : 0;

@@ -75,8 +75,11 @@ static void stay_on_cpu(cpu_set_t *ret_before)
 {
 	cpu_set_t here;
 
-	if (sched_getaffinity(0, sizeof(*ret_before), ret_before) < 0)
+	/* More CPUs than fit: then left alone. */
+	if (sched_getaffinity(0, sizeof(*ret_before), ret_before) < 0) {
 		CPU_ZERO(ret_before);
+		return;
+	}
 	CPU_ZERO(&here);
 	CPU_SET(sched_getcpu(), &here);
 	sched_setaffinity(0, sizeof(here), &here);
@@ -287,7 +290,8 @@ static int tool_signals(const struct child *c)
 
 static int tool_limits(const struct child *c)
 {
-	struct rlimit none = {};
+	/* Not 0, which a core_pattern with a pipe does not mind, but 1, which it takes for "never" (core(5)). */
+	struct rlimit none = {1, 1};
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0)
 		return error_sys(c->err, errno, "setrlimit");

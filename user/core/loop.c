@@ -67,7 +67,7 @@ void loop_remove(struct loop *loop, struct loop_source *s)
 	s->fd = -1;
 }
 
-int loop_run(struct loop *loop)
+int loop_run(struct loop *loop, void (*after)(void *arg), void *arg)
 {
 	while (!loop->stop) {
 		loop->n = epoll_wait(loop->epoll, loop->events, BATCH, -1);
@@ -80,6 +80,7 @@ int loop_run(struct loop *loop)
 				s->fn(loop->events[loop->at].events, s->arg);
 		}
 		loop->n = 0;
+		after(arg);
 	}
 	return 0;
 }

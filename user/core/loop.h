@@ -31,8 +31,8 @@ int loop_change(struct loop *loop, struct loop_source *s, uint32_t events) must_
 /* Forget the source: its function is not called again, not even for events already fetched. Idempotent. */
 void loop_remove(struct loop *loop, struct loop_source *s);
 
-/* Serve until loop_stop(). */
-int loop_run(struct loop *loop) must_check;
+/* Serve until loop_stop(). After each turn, when all events of it have been served, `after` is called. */
+int loop_run(struct loop *loop, void (*after)(void *arg), void *arg) must_check;
 void loop_stop(struct loop *loop);
 
 #endif

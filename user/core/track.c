@@ -30,6 +30,7 @@ struct track {
 	int dir;	/* the pin folder, flock(2)ed */
 	int self_pidfd; /* key of our own tag */
 	char *path;
+	bool adopted; /* there were pins before us */
 };
 
 /* Every counter there is; docs/architecture.md explains them. */
@@ -63,9 +64,10 @@ static int check_kernel(struct error *err)
 
 static int open_dir(struct track *t, const char *path, struct error *err)
 {
+	bool made = mkdir(path, 0700) == 0;
 	struct statfs fs;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	if (!made && errno != EEXIST)
 		return error_sys(
 			err, errno,
 			"cannot make %s (is bpffs mounted? `mount -t bpf bpf /sys/fs/bpf`)", path);
@@ -73,7 +75,8 @@ static int open_dir(struct track *t, const char *path, struct error *err)
 	if (t->dir < 0)
 		return error_sys(err, errno, "cannot open %s", path);
 	if (fstatfs(t->dir, &fs) < 0 || fs.f_type != BPF_FS_MAGIC) {
-		rmdir(path);
+		if (made)
+			rmdir(path);
 		return error_set(
 			err, ENODEV,
 			"%s is not on a BPF file system; run `mount -t bpf bpf /sys/fs/bpf`, or name "
@@ -86,6 +89,7 @@ static int open_dir(struct track *t, const char *path, struct error *err)
 			"another recapd uses %s; stop it, or give this one a place of its own with "
 			"--bpffs",
 			path);
+	t->adopted = faccessat(t->dir, link_names[0], F_OK, 0) == 0;
 	t->path = strdup(path);
 	return t->path ? 0 : -ENOMEM;
 }
@@ -269,7 +273,7 @@ int track_open(const char *bpffs, struct track **ret, struct error *err)
 	}
 	if (r < 0) {
 		/* What died before us stays as it was: only what we made ourselves goes. */
-		track_close(t, t->skel && t->links[0]);
+		track_close(t, t->skel && !t->adopted);
 		return r;
 	}
 	/* libbpf has read the kernel's whole BTF: 20 MiB that the service does not need again. */
@@ -307,6 +311,11 @@ void track_close(struct track *t, bool unpin_all)
 	fd_close(t->dir);
 	free(t->path);
 	free(t);
+}
+
+bool track_adopted(const struct track *t)
+{
+	return t && t->adopted;
 }
 
 int track_events_fd(const struct track *t)

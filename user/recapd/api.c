@@ -264,7 +264,6 @@ static bool transfer(struct client *c, uint32_t events, bool *ret_more)
 static void on_client(uint32_t events, void *arg)
 {
 	struct client *c = arg;
-	struct manager *m = c->api->m;
 	bool ending = events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP), more, open;
 
 	/* All that came before the end is served: a caller may send and shut down its side at once. */
@@ -278,7 +277,6 @@ static void on_client(uint32_t events, void *arg)
 	} else {
 		watch(c, false);
 	}
-	manager_maybe_stop(m);
 }
 
 /* Root only: to run programs as root in any container is to be root. */

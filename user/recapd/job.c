@@ -101,7 +101,6 @@ static void job_reply(struct job *job)
 static void on_pipe(uint32_t events, void *arg)
 {
 	struct job *job = arg;
-	struct manager *m = job->client ? job->client->api->m : NULL;
 	ssize_t n = read(job->pipe, job->buf + job->len, RESULT_MAX - job->len);
 
 	if (n > 0) {
@@ -112,8 +111,6 @@ static void on_pipe(uint32_t events, void *arg)
 		return;
 	job_reply(job);
 	job_free(job);
-	if (m)
-		manager_maybe_stop(m);
 }
 
 static struct job *job_new(struct client *c)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "common/log.h"
@@ -13,8 +14,13 @@ int main(int argc, char **argv)
 	struct manager *m = NULL;
 	struct config config;
 	struct error err = {};
+	int null;
 	int r = config_read(argc, argv, &config, &action, &err);
 
+	/* Descriptors of ours must not take the places of standard streams that we were started without. */
+	while ((null = open("/dev/null", O_RDWR)) >= 0 && null <= STDERR_FILENO)
+		;
+	close(null);
 	inject_set_arguments(argv);
 	if (r == 0 && action == CONFIG_HELP) {
 		fputs(config_help, stdout);

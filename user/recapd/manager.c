@@ -61,6 +61,30 @@ static int check_privileges(struct error *err)
 	return r;
 }
 
+/* The kernel's programs speak of the initial PID namespace, and capabilities count only in the initial user namespace. */
+static int check_namespaces(struct error *err)
+{
+	static const struct {
+		const char *path, *name;
+		ino_t initial; /* include/linux/proc_ns.h */
+	} needed[] = {{"/proc/self/ns/pid", "PID", 0xEFFFFFFC},
+		      {"/proc/self/ns/user", "user", 0xEFFFFFFD}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		struct stat st;
+
+		if (stat(needed[i].path, &st) < 0)
+			return error_sys(err, errno, "cannot look at %s", needed[i].path);
+		if (st.st_ino != needed[i].initial)
+			return error_set(
+				err, EPERM,
+				"recapd must run in the host's %s namespace (in a container: hostPID, no user "
+				"namespace)",
+				needed[i].name);
+	}
+	return 0;
+}
+
 static void problem(struct manager *m, const char *text)
 {
 	log_warn("%s", text);
@@ -158,6 +182,7 @@ static int open_parts(struct manager *m, struct error *err)
 	if (r < 0)
 		return r;
 	end_orphans(m);
+	m->settled = true;
 	if (!sandbox_has_landlock())
 		problem(m,
 			"this kernel has no Landlock: capsules with the target's own capabilities could "
@@ -232,7 +257,6 @@ static void on_signal(uint32_t events, void *arg)
 			begin_stop(m);
 		capsule_stop_all(m->capsules, "shutdown", SHUTDOWN_GRACE);
 	}
-	manager_maybe_stop(m);
 }
 
 static void on_listener(uint32_t events, void *arg)
@@ -248,8 +272,10 @@ static void take_hint(const struct recap_event *e, void *arg)
 {
 	struct manager *m = arg;
 
-	if (e->type == RECAP_EVENT_CONTAINER)
+	if (e->type == RECAP_EVENT_CONTAINER) {
 		inventory_touch(m->inventory, e->id);
+		m->inventory_changed = true;
+	}
 	capsule_set_hint(m->capsules, e);
 }
 
@@ -276,24 +302,27 @@ static void on_events(uint32_t events, void *arg)
 	struct manager *m = arg;
 
 	manager_catch_up(m);
-	api_inventory_changed(m->api);
-	manager_maybe_stop(m);
+}
+
+/* From the very start: an end that is asked for while we open must find all that was opened. */
+static int block_signals(struct manager *m, struct error *err)
+{
+	static const int wanted[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+
+	sigemptyset(&m->signal_set);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		sigaddset(&m->signal_set, wanted[i]);
+	signal(SIGPIPE, SIG_IGN);
+	return sigprocmask(SIG_BLOCK, &m->signal_set, NULL) < 0
+		       ? error_sys(err, errno, "sigprocmask")
+		       : 0;
 }
 
 static int watch(struct manager *m, struct error *err)
 {
-	sigset_t set;
 	int r;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGALRM);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return error_sys(err, errno, "sigprocmask");
-	signal(SIGPIPE, SIG_IGN);
-	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	m->signals = signalfd(-1, &m->signal_set, SFD_CLOEXEC | SFD_NONBLOCK);
 	r = m->signals < 0 ? -errno : 0;
 	if (r == 0)
 		r = loop_add(m->loop, &m->signal_source, m->signals, EPOLLIN, on_signal, m);
@@ -322,7 +351,11 @@ int manager_open(const struct config *config, struct manager **ret, struct error
 	/* What is forked into a target must not be opened by it: see inject.h. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return error_sys(err, errno, "PR_SET_DUMPABLE");
-	r = check_privileges(err);
+	r = block_signals(m, err);
+	if (r == 0)
+		r = check_privileges(err);
+	if (r == 0)
+		r = check_namespaces(err);
 	if (r == 0)
 		r = open_parts(m, err);
 	if (r == 0)
@@ -332,21 +365,27 @@ int manager_open(const struct config *config, struct manager **ret, struct error
 	return r;
 }
 
+/* After each turn of the loop: what any of its events may have made due. */
+static void after_turn(void *arg)
+{
+	struct manager *m = arg;
+
+	if (m->inventory_changed)
+		api_inventory_changed(m->api);
+	m->inventory_changed = false;
+	if (m->stopping && capsule_count_running(m->capsules) == 0 &&
+	    (m->late || !api_busy(m->api)))
+		loop_stop(m->loop);
+}
+
 int manager_run(struct manager *m, struct error *err)
 {
 	int r;
 
 	log_info("recapd " RECAP_VERSION " serves %s: %zu containers", m->config->socket,
 		 inventory_count(m->inventory));
-	r = loop_run(m->loop);
+	r = loop_run(m->loop, after_turn, m);
 	return r < 0 ? error_sys(err, -r, "epoll_wait") : 0;
-}
-
-void manager_maybe_stop(struct manager *m)
-{
-	if (m->stopping && capsule_count_running(m->capsules) == 0 &&
-	    (m->late || !api_busy(m->api)))
-		loop_stop(m->loop);
 }
 
 void manager_close(struct manager *m)
@@ -364,7 +403,8 @@ void manager_close(struct manager *m)
 	history_close(m->history);
 	cgroup_root_close(m->cgroups);
 	workshop_close(m->workshop);
-	track_close(m->track, true);
+	/* A start that failed leaves tracking to go on as a recapd before us left it. */
+	track_close(m->track, m->settled || !track_adopted(m->track));
 	image_store_close(m->store);
 	loop_free(m->loop);
 	fd_close(m->log_dir);

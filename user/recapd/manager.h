@@ -3,6 +3,8 @@
 #ifndef RECAP_MANAGER_H
 #define RECAP_MANAGER_H
 
+#include <signal.h>
+
 #include "core/capsule.h"
 #include "core/history.h"
 #include "core/image.h"
@@ -28,6 +30,9 @@ struct manager {
 	int state_dir, log_dir, socket_lock, listener, signals;
 	struct loop_source listener_source, signal_source, event_source;
 	uint64_t started_ns;
+	sigset_t signal_set;
+	bool inventory_changed; /* since the last turn of the loop */
+	bool settled;		/* nothing of an earlier recapd's is left to take care of */
 	bool stopping;
 	bool late;	   /* the end has taken too long to wait for clients that do not read */
 	char *problems[8]; /* what `status` complains of from the start on */
@@ -49,8 +54,5 @@ void manager_catch_up(struct manager *m);
 /* inventory_find() on the kernel's present state. */
 int manager_find(struct manager *m, const char *text, struct target_name *ret,
 		 struct error *err) must_check;
-
-/* Leave the loop if the end was asked for and nothing holds it up. */
-void manager_maybe_stop(struct manager *m);
 
 #endif
