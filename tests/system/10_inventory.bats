@@ -196,7 +196,7 @@ young() { # RUNTIME
 	pid=$(rt_pid runc stranger)
 	entry=$(entry_of runc stranger)
 	jq -e ".runtime == \"unknown\" and .name == \"stranger\" and .id == \"pid-$pid\"" <<<"$entry"
-	jq -e '.kind == "container" and .cgroup == "/recap-test/runc/stranger"' <<<"$entry"
+	jq -e ".kind == \"container\" and .cgroup == \"/$RT_CGROUP/runc/stranger\"" <<<"$entry"
 	[ "$(recapctl attach stranger toolbox -- cat /target/etc/app.conf)" = recap-test-marker ]
 	[ "$(recapctl attach "pid:$pid" toolbox -- cat /proc/1/comm)" = app ]
 	rt_rm runc stranger

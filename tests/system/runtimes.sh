@@ -61,8 +61,8 @@ RT_FIXED=(/run/containerd/s /run/containerd/fifo /run/containerd /run/docker/plu
 	/var/lib/cni/results /var/lib/cni/networks /var/lib/cni
 	/var/lib/containers/cache/blob-info-cache-v1.boltdb /var/lib/containers/cache
 	/var/lib/containers /etc/containers/networks /etc/docker)
-RT_CGROUP_PARENTS=(default docker k8s.io libpod_parent recap-test)
-RT_CGROUP=recap-test # parent of runc's and crun's containers
+RT_CGROUP=$(basename "$RT") # parent of runc's and crun's containers: not to be another $RT's
+RT_CGROUP_PARENTS=(default docker k8s.io libpod_parent "$RT_CGROUP")
 
 # ---- waiting, and processes by PID and start time ------------------------------------------------
 

@@ -1,0 +1,71 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Speak to a Varlink socket as no well-behaved client would.
+
+usage: varlink.py send SOCKET              send standard input, say that no more comes, and print
+                                           what is answered until the end, a line a message
+       varlink.py hold SOCKET N TEXT       N connections that send TEXT and then nothing: prints
+                                           "ready", and stays until it is ended
+       varlink.py mute SOCKET MESSAGE      send MESSAGE and read nothing: prints "ready", and stays
+       varlink.py deaf SOCKET MESSAGE      send MESSAGE again and again and read nothing: prints
+                                           "ready" when no more is taken, "closed" when hung up on
+"""
+import signal
+import socket
+import sys
+
+PATIENCE_S = 0.5
+
+
+def connect(path):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(path)
+    return sock
+
+
+def send(path):
+    sock = connect(path)
+    try:
+        sock.sendall(sys.stdin.buffer.read())
+        sock.shutdown(socket.SHUT_WR)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # hung up on in the middle: what was answered until then is still there
+    answer = b""
+    try:
+        while chunk := sock.recv(65536):
+            answer += chunk
+    except ConnectionResetError:
+        pass
+    sys.stdout.buffer.write(answer.replace(b"\0", b"\n"))
+
+
+def hold(path, count, text):
+    socks = [connect(path) for _ in range(int(count))]
+    for sock in socks:
+        try:
+            sock.send(text.encode())
+        except BrokenPipeError:
+            pass  # one too many
+    print("ready", flush=True)
+    signal.pause()
+
+
+def mute(path, message):
+    hold(path, 1, message + "\0")
+
+
+def deaf(path, message):
+    sock = connect(path)
+    sock.settimeout(PATIENCE_S)
+    try:
+        while True:
+            sock.sendall(message.encode() + b"\0")
+    except TimeoutError:
+        print("ready", flush=True)
+    except (BrokenPipeError, ConnectionResetError):
+        print("closed", flush=True)
+        return
+    signal.pause()
+
+
+{"send": send, "hold": hold, "mute": mute, "deaf": deaf}[sys.argv[1]](*sys.argv[2:])
