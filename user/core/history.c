@@ -105,7 +105,7 @@ static void sweep_logs(struct history *h)
 		if (strlen(e->d_name) != 16 || strcmp(e->d_name + 12, ".log"))
 			continue;
 		memcpy(id, e->d_name, 12);
-		if (good_id(id) && !history_find(h, id, NULL))
+		if (good_id(id) && history_find(h, id, NULL, NULL) == -ENOENT)
 			remove_log(h, id);
 	}
 	if (fd >= 0 && !d)
@@ -176,7 +176,7 @@ static struct item *nth_newest(struct history *h, size_t i)
 	return &h->ring[(h->next + HISTORY_MAX - 1 - i) % HISTORY_MAX];
 }
 
-const char *history_find(struct history *h, const char *id, const char **ret_id)
+int history_find(struct history *h, const char *id, const char **ret_id, const char **ret_text)
 {
 	struct item *found = NULL;
 
@@ -186,12 +186,16 @@ const char *history_find(struct history *h, const char *id, const char **ret_id)
 		if (strncmp(it->id, id, strlen(id)))
 			continue;
 		if (found)
-			return NULL;
+			return -ENOTUNIQ;
 		found = it;
 	}
-	if (found && ret_id)
+	if (!found || !found->text)
+		return -ENOENT;
+	if (ret_id)
 		*ret_id = found->id;
-	return found ? found->text : NULL;
+	if (ret_text)
+		*ret_text = found->text;
+	return 0;
 }
 
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg)

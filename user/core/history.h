@@ -20,8 +20,12 @@ void history_close(struct history *h);
 /* Add a finished capsule's record; a disk that is full costs the file its line, never the capsule its end. */
 void history_add(struct history *h, struct json_object *record);
 
-/* The record with this ID or unique prefix, as JSON text, borrowed; NULL when there is none. */
-const char *history_find(struct history *h, const char *id, const char **ret_id);
+/*
+ * The record with this ID, or start of one, as JSON text, and its whole ID; both borrowed, both may be NULL. -ENOENT: there is
+ * none; -ENOTUNIQ: there are several.
+ */
+int history_find(struct history *h, const char *id, const char **ret_id,
+		 const char **ret_text) must_check;
 
 /* Call `fn` with each record's text, newest first. */
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg);
