@@ -507,3 +507,19 @@ no_loader() {
 	layers_are_right two:1
 	recapctl image rm two:1 two:2
 }
+
+# More layers than one option of fsconfig(2) has room for.
+@test "an image of forty layers: the top-most wins, and the lowest is there" {
+	local i folders=("$BATS_FILE_TMPDIR/base")
+
+	for i in {1..40}; do
+		mkdir -p "$BATS_TEST_TMPDIR/l$i"
+		echo "$i" | tee "$BATS_TEST_TMPDIR/l$i/file$i" >"$BATS_TEST_TMPDIR/l$i/last"
+		folders+=("$BATS_TEST_TMPDIR/l$i")
+	done
+	mkoci many -n many:1 -e PATH=/bin -C sh "${folders[@]}"
+	load_of many >/dev/null
+	run -0 recapctl attach "$WEB" many:1 -- sh -c 'cat /last /file1 /file40 /etc/which'
+	[ "$output" = $'40\n1\n40\nbase' ]
+	recapctl image rm many:1
+}
