@@ -460,7 +460,7 @@ attempt_is_ok() { # NAME ATTACH-OPTION...
 	attempt_is_ok remount --cap-add SYS_ADMIN,SYS_PTRACE
 	attempt_is_ok unshare-mnt --cap-add SYS_ADMIN
 	attempt_is_ok unshare-user --cap-add SYS_ADMIN
-	attempt_is_ok setns --cap-add SYS_ADMIN
+	attempt_is_ok setns --cap-add SYS_ADMIN --seccomp unconfined
 	attempt_is_ok ptrace --cap-add SYS_PTRACE
 	attempt_is_ok bpf --cap-add SYS_ADMIN
 	attempt_is_ok keyctl --seccomp unconfined
