@@ -457,7 +457,7 @@ static void step_running(struct capsule *c, uint64_t now)
 		c->reason = end_reason(c, now);
 	if (c->state == CAPSULE_STATE_CREATED && c->k.exec_ns) {
 		c->state = CAPSULE_STATE_RUNNING;
-		if (c->detached && !c->reaped)
+		if (!c->reaped)
 			c->set->fn(c, CAPSULE_STARTED, c->set->arg);
 	}
 	if (c->reason || c->reaped || c->k.exit_ns) {
@@ -467,7 +467,7 @@ static void step_running(struct capsule *c, uint64_t now)
 		return;
 	}
 	/* Hints may be lost, and a target may stop our init, whose exit is one: look now and then. */
-	next = now + RUN_CHECK;
+	next = now + (c->k.exec_ns ? RUN_CHECK : FIRST_CHECK);
 	if (c->timeout_ns && c->timeout_ns < next)
 		next = c->timeout_ns;
 	capsule_wake_at(c, next);
