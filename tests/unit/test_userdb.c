@@ -66,9 +66,10 @@ static void name_brings_its_groups(void **state)
 
 	assert_int_equal(u.uid, 33);
 	assert_int_equal(u.gid, 44);
-	assert_int_equal(u.n_groups, 2);
+	assert_int_equal(u.n_groups, 3);
 	assert_int_equal(u.groups[0], 100);
 	assert_int_equal(u.groups[1], 101);
+	assert_int_equal(u.groups[2], 44);
 	assert_string_equal(u.home, "/var/www");
 }
 
@@ -88,7 +89,8 @@ static void group_is_as_given(void **state)
 	struct user_ids u = resolved("www:log");
 
 	assert_int_equal(u.gid, 100);
-	assert_int_equal(u.n_groups, 0);
+	assert_int_equal(u.n_groups, 1);
+	assert_int_equal(u.groups[0], 100);
 	assert_int_equal(resolved("5:6").gid, 6);
 }
 

@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 
 #include "common/cleanup.h"
+#include "core/compact.h"
 #include "core/syscalls.h"
 
 #define CAP_BIT(c) (1ull << (c))
@@ -168,11 +169,11 @@ static const struct sock_filter terminal_prologue[] = {
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 };
 
-/* libseccomp writes a filter to a descriptor only: read it back, behind the prologue. */
+/* libseccomp writes a filter to a descriptor only: read it back. The caller frees ret->filter. */
 static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
 {
 	cleanup_fd int fd = memfd_create("seccomp", MFD_CLOEXEC);
-	cleanup_free char *text = NULL;
+	cleanup_free struct sock_filter *insns = NULL;
 	off_t size;
 	int r;
 
@@ -182,14 +183,12 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
 	if (r < 0)
 		return r;
 	size = lseek(fd, 0, SEEK_END);
-	text = malloc(sizeof(terminal_prologue) + size);
-	if (!text)
+	insns = malloc(size);
+	if (!insns)
 		return -ENOMEM;
-	memcpy(text, terminal_prologue, sizeof(terminal_prologue));
-	if (pread(fd, text + sizeof(terminal_prologue), size, 0) != size)
+	if (pread(fd, insns, size, 0) != size)
 		return -EIO;
-	ret->filter = (struct sock_filter *)TAKE_PTR(text);
-	ret->len = ARRAY_SIZE(terminal_prologue) + size / sizeof(struct sock_filter);
+	*ret = (struct sock_fprog){.len = size / sizeof(*insns), .filter = TAKE_PTR(insns)};
 	return 0;
 }
 
@@ -204,22 +203,50 @@ static int init_rules(scmp_filter_ctx ctx, unsigned int unlock)
 }
 
 static int compile(int (*fill)(scmp_filter_ctx, unsigned int), unsigned int unlock,
-		   struct sock_fprog *ret, struct error *err)
+		   struct sock_fprog *ret)
 {
 	/* Another architecture's calls have other numbers: their process is ended (SCMP_FLTATR_ACT_BADARCH). */
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 	int r;
 
 	if (!ctx)
-		return error_set(err, ENOMEM, "cannot make a seccomp filter");
-	/* A binary tree: the kernel walks it for each call there is when the filter is installed. */
-	r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (r >= 0)
-		r = fill(ctx, unlock);
+		return -ENOMEM;
+	r = fill(ctx, unlock);
 	if (r >= 0)
 		r = export(ctx, ret);
 	seccomp_release(ctx);
-	return r < 0 ? error_sys(err, -r, "cannot compile the seccomp filter") : 0;
+	return r;
+}
+
+/* `prog` behind the prologue. */
+static int with_prologue(const struct sock_fprog *prog, struct sock_fprog *ret)
+{
+	size_t n = ARRAY_SIZE(terminal_prologue);
+	struct sock_filter *insns = calloc(n + prog->len, sizeof(*insns));
+
+	if (!insns)
+		return -ENOMEM;
+	memcpy(insns, terminal_prologue, sizeof(terminal_prologue));
+	memcpy(insns + n, prog->filter, prog->len * sizeof(*insns));
+	*ret = (struct sock_fprog){.len = n + prog->len, .filter = insns};
+	return 0;
+}
+
+static int compile_default(unsigned int unlock, struct sock_fprog *ret)
+{
+	struct sock_fprog full = {}, args = {}, compact = {};
+	int r = compile(default_rules, unlock, &full);
+
+	if (r == 0)
+		r = compile(argument_rules, unlock, &args);
+	if (r == 0)
+		r = compact_filter(&full, &args, ARCH_NATIVE, &compact);
+	if (r == 0)
+		r = with_prologue(&compact, ret);
+	free(full.filter);
+	free(args.filter);
+	free(compact.filter);
+	return r;
 }
 
 static struct sock_fprog init_filter;
@@ -228,19 +255,22 @@ static int default_filter(uint64_t caps, const struct sock_fprog **ret, struct e
 {
 	static struct sock_fprog filters[UNLOCK_VARIANTS];
 	struct sock_fprog *f = &filters[unlocks(caps)];
-	int r = f->filter ? 0 : compile(default_rules, unlocks(caps), f, err);
+	int r = f->filter ? 0 : compile_default(unlocks(caps), f);
 
-	if (r == 0)
-		*ret = f;
-	return r;
+	if (r < 0)
+		return error_sys(err, -r, "cannot compile the seccomp filter");
+	*ret = f;
+	return 0;
 }
 
 int sandbox_prepare(struct error *err)
 {
 	const struct sock_fprog *f;
-	int r = init_filter.filter ? 0 : compile(init_rules, 0, &init_filter, err);
+	int r = init_filter.filter ? 0 : compile(init_rules, 0, &init_filter);
 
-	return r < 0 ? r : default_filter(CAPS_DEFAULT, &f, err);
+	if (r < 0)
+		return error_sys(err, -r, "cannot compile the seccomp filter of init");
+	return default_filter(CAPS_DEFAULT, &f, err);
 }
 
 int sandbox_make(char *const *add, char *const *drop, const char *profile, struct sandbox *ret,

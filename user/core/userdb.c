@@ -130,6 +130,9 @@ int userdb_resolve(int rootfd, const char *spec, struct user_ids *ret, struct er
 		return error_named(err, EINVAL, "InvalidArgument",
 				   "the image has no group %s in its /etc/group; give a number",
 				   group);
+	/* The primary group is among them, or files that are closed to it would be open to its members (CVE-2022-36109). */
+	if (u.n_groups < USERDB_GROUPS_MAX)
+		u.groups[u.n_groups++] = u.gid;
 	*ret = u;
 	return 0;
 }

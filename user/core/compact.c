@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "core/compact.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define NUMBERS_MAX 1024	/* beyond the last system call of any architecture's own */
+#define X32_BIT	    0x40000000u /* x86: another ABI's numbers, which libseccomp tells apart */
+#define RANGES_MAX  256		/* a jump of the tree reaches no further */
+
+static bool jump_taken(unsigned int code, unsigned int a, unsigned int k)
+{
+	switch (BPF_OP(code)) {
+	case BPF_JEQ:
+		return a == k;
+	case BPF_JGT:
+		return a > k;
+	case BPF_JGE:
+		return a >= k;
+	default:
+		return a & k; /* BPF_JSET */
+	}
+}
+
+unsigned int compact_run(const struct sock_fprog *prog, const struct seccomp_data *data,
+			 bool *ret_args)
+{
+	unsigned int a = 0;
+
+	*ret_args = false;
+	for (unsigned int pc = 0; pc < prog->len; pc++) {
+		const struct sock_filter *i = &prog->filter[pc];
+
+		if (i->code == (BPF_LD | BPF_W | BPF_ABS) && i->k <= sizeof(*data) - sizeof(a)) {
+			memcpy(&a, (const char *)data + i->k, sizeof(a));
+			*ret_args |= i->k >= offsetof(struct seccomp_data, instruction_pointer);
+		} else if (i->code == (BPF_ALU | BPF_AND | BPF_K)) {
+			a &= i->k;
+		} else if (i->code == (BPF_JMP | BPF_JA)) {
+			pc += i->k;
+		} else if (BPF_CLASS(i->code) == BPF_JMP && BPF_SRC(i->code) == BPF_K) {
+			pc += jump_taken(i->code, a, i->k) ? i->jt : i->jf;
+		} else {
+			return i->code == (BPF_RET | BPF_K) ? i->k : SECCOMP_RET_KILL_PROCESS;
+		}
+	}
+	return SECCOMP_RET_KILL_PROCESS;
+}
+
+struct range {
+	unsigned int first, action;
+	bool args; /* by its arguments: `action` says nothing */
+};
+
+struct tree {
+	struct range ranges[RANGES_MAX];
+	size_t n;
+	struct sock_filter insns[4 + 2 * RANGES_MAX];
+	size_t len, end; /* `end`: where the program for arguments starts */
+};
+
+static bool same(const struct range *a, const struct range *b)
+{
+	return a->args == b->args && (a->args || a->action == b->action);
+}
+
+static int add_range(struct tree *t, const struct sock_fprog *full, unsigned int nr,
+		     unsigned int arch)
+{
+	struct seccomp_data data = {.nr = (int)nr, .arch = arch};
+	struct range r = {.first = nr};
+
+	r.action = compact_run(full, &data, &r.args);
+	if (t->n && same(&t->ranges[t->n - 1], &r))
+		return 0;
+	if (t->n == RANGES_MAX)
+		return -E2BIG;
+	t->ranges[t->n++] = r;
+	return 0;
+}
+
+/* Instructions of the search over ranges [lo, hi]: a leaf for each, a comparison between neighbours. */
+static size_t size_of(size_t lo, size_t hi)
+{
+	return 2 * (hi - lo) + 1;
+}
+
+static void put(struct tree *t, struct sock_filter insn)
+{
+	t->insns[t->len++] = insn;
+}
+
+static void put_search(struct tree *t, size_t lo, size_t hi)
+{
+	size_t mid = (lo + hi + 1) / 2;
+
+	if (lo < hi) {
+		put(t, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, t->ranges[mid].first,
+						    size_of(lo, mid - 1), 0));
+		put_search(t, lo, mid - 1);
+		put_search(t, mid, hi);
+	} else if (t->ranges[lo].args) {
+		put(t, (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, t->end - t->len - 1));
+	} else {
+		put(t, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, t->ranges[lo].action));
+	}
+}
+
+static int build(struct tree *t, const struct sock_fprog *full, unsigned int arch)
+{
+	int r = 0;
+
+	for (unsigned int nr = 0; nr <= NUMBERS_MAX && r == 0; nr++)
+		r = add_range(t, full, nr, arch);
+	if (r == 0)
+		r = add_range(t, full, X32_BIT, arch);
+	/* What a tracer makes of a call that is to be skipped; libseccomp does not take it for x32. */
+	if (r == 0)
+		r = add_range(t, full, ~0u, arch);
+	/* The first comparison jumps over half of the rest: 255 instructions at most. */
+	if (r < 0 || size_of(0, (t->n + 1) / 2) > 255)
+		return -E2BIG;
+	t->end = 4 + size_of(0, t->n - 1);
+	put(t, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					    offsetof(struct seccomp_data, arch)));
+	put(t, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 1, 0));
+	put(t, (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, t->end - t->len - 1));
+	put(t, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					    offsetof(struct seccomp_data, nr)));
+	put_search(t, 0, t->n - 1);
+	return 0;
+}
+
+int compact_filter(const struct sock_fprog *full, const struct sock_fprog *args, unsigned int arch,
+		   struct sock_fprog *ret)
+{
+	cleanup_free struct tree *t = calloc(1, sizeof(*t));
+	struct sock_filter *insns;
+	int r = t ? build(t, full, arch) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	insns = calloc(t->len + args->len, sizeof(*insns));
+	if (!insns)
+		return -ENOMEM;
+	memcpy(insns, t->insns, t->len * sizeof(*insns));
+	memcpy(insns + t->len, args->filter, args->len * sizeof(*insns));
+	*ret = (struct sock_fprog){.len = t->len + args->len, .filter = insns};
+	return 0;
+}
