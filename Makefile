@@ -134,7 +134,7 @@ $(B)/tests/%: tests/system/%.c Makefile
 $(B)/bench/%: tests/bench/%.c Makefile $(B)/libcommon.a
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libcommon.a $(COMMON_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(B)/libcommon.a $(COMMON_LIBS)
 
 # Nothing but a system call: what it takes to start it is what starting costs.
 $(B)/tests/true: tests/system/true.c Makefile
