@@ -447,7 +447,8 @@ DOCKER_CAPS=$((0xa80425fb))
 		tiocsti EPERM
 	END
 	# The same to a user that is not root, but that some fail for want of a right already.
-	[ -z "$(recapctl attach -u 1000 "$WEB" probe attempt | grep ' ok$')" ]
+	run recapctl attach -u 1000 "$WEB" probe attempt
+	[[ ! $output =~ \ ok($|[[:space:]]) ]]
 }
 
 attempt_is_ok() { # NAME ATTACH-OPTION...
@@ -561,7 +562,8 @@ attempt_is_ok() { # NAME ATTACH-OPTION...
 		cat /target/etc/app.conf; cat /proc/1/comm; netstat -ltn; echo x >/tmp/x && cat /tmp/x'
 	[[ $output == $'0\n200000\nrecap-test-marker\napp\n'*:8080*$'\nx' ]]
 	status_is 1 recapctl attach at-userns toolbox -- sh -c 'echo x >/x'
-	[ -z "$(recapctl attach at-userns probe attempt | grep ' ok$')" ]
+	run recapctl attach at-userns probe attempt
+	[[ ! $output =~ \ ok($|[[:space:]]) ]]
 	attach_report at-userns probe daemon 1000
 	report '.tasks.killed == 1'
 	proven
