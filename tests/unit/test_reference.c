@@ -39,6 +39,7 @@ static void test_what_is_a_reference(void **state)
 static void test_what_is_none(void **state)
 {
 	static const char *const bad[] = {
+		/* NOLINTBEGIN(bugprone-suspicious-missing-comma): put together on purpose */
 		"",
 		":",
 		"x:",
@@ -78,6 +79,7 @@ static void test_what_is_none(void **state)
 		"sha256",
 		"x@" DIGEST "@" DIGEST,
 		"gr\xc3\xb6\xc3\x9f",
+		/* NOLINTEND(bugprone-suspicious-missing-comma) */
 	};
 	struct reference ref;
 
