@@ -66,11 +66,13 @@ started_at() { # PID
 	entry=$(map_entries containers "map(select(.value.pid == $pid)) |
 		if length == 1 then .[0].value else error(\"\(length) entries\") end")
 	[ "$(jq -c keys <<<"$entry")" = "$(jq -nc '["start_ns", "seen_ns", "cgroup", "pid", "kind",
-		"state", "pad", "namespaces", "comm"] | sort')" ]
+		"state", "pad", "caps", "namespaces", "comm"] | sort')" ]
 	jq -e '.kind == 1 and .state == 1 and .comm == "app" and .seen_ns >= .start_ns' <<<"$entry"
 	for name in mnt pid net ipc uts user cgroup time; do
 		[ "$(jq ".namespaces.$name" <<<"$entry")" = "$(namespace_id "$pid" $name)" ]
 	done
+	[ "$(jq .caps <<<"$entry")" = \
+		$((16#$(sed -n 's/^CapBnd:[[:space:]]*//p' "/proc/$pid/status"))) ]
 	cgroup=$(rt_cgroup2)/$RT_CGROUP/runc/web
 	[ "$(jq .cgroup <<<"$entry")" = "$(stat -c %i "$cgroup")" ]
 	jq -e ".start_ns - $(started_at "$pid") | . >= 0 and . < 10000000" <<<"$entry"
@@ -534,15 +536,16 @@ hangs_up() { # on standard input
 
 # A caller may send its call, say that no more comes, and wait. All of it is read then, however late.
 @test "varlink: a call of 100 KB from a connection that is half closed by now is answered" {
-	local pid
+	local pid sent=$BATS_TEST_TMPDIR/sent late=0
 
 	pid=$(recapd_pid)
 	kill -STOP "$pid"
 	printf '{"method":"io.recap.Inspect","parameters":{"id":"%s"}}\0' \
-		"$(head -c 100000 /dev/zero | tr '\0' x)" | varlink send >"$BATS_TEST_TMPDIR/answer" &
-	sleep 0.3
+		"$(head -c 100000 /dev/zero | tr '\0' x)" | varlink send "$sent" >"$BATS_TEST_TMPDIR/answer" &
+	wait_until 5 test -e "$sent" || late=1
 	kill -CONT "$pid"
 	wait $!
+	[ $late -eq 0 ]
 	jq -e '.error == "io.recap.CapsuleNotFound"' "$BATS_TEST_TMPDIR/answer"
 }
 

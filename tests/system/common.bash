@@ -262,6 +262,21 @@ not() {
 	}
 }
 
+# For jq 1.6, -e is content with no input at all: what prints nothing would pass every test.
+jq() {
+	local output status=0
+
+	case $1 in
+	--*) command jq "$@" ;;
+	-*e*)
+		output=$(command jq "$@") || status=$?
+		[ -z "$output" ] || printf '%s\n' "$output"
+		[ $status -eq 0 ] && [ -n "$output" ] || return $((status ? status : 4))
+		;;
+	*) command jq "$@" ;;
+	esac
+}
+
 # Run recapctl's list, all of it, through a jq filter.
 listed() { # FILTER
 	recapctl list --json | jq -ce "$1"

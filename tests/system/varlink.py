@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Speak to a Varlink socket as no well-behaved client would.
 
-usage: varlink.py send SOCKET              send standard input, say that no more comes, and print
-                                           what is answered until the end, a line a message
+usage: varlink.py send SOCKET [FILE]       send standard input, say that no more comes, make FILE,
+                                           and print what is answered until the end, a line a
+                                           message
        varlink.py hold SOCKET N TEXT       N connections that send TEXT and then nothing: prints
                                            "ready", and stays until it is ended
        varlink.py mute SOCKET MESSAGE      send MESSAGE and read nothing: prints "ready", and stays
@@ -23,13 +24,16 @@ def connect(path):
     return sock
 
 
-def send(path):
+def send(path, sent=None):
     sock = connect(path)
     try:
         sock.sendall(sys.stdin.buffer.read())
         sock.shutdown(socket.SHUT_WR)
     except (BrokenPipeError, ConnectionResetError):
         pass  # hung up on in the middle: what was answered until then is still there
+    if sent:
+        with open(sent, "x", encoding="ascii"):
+            pass
     answer = b""
     try:
         while chunk := sock.recv(65536):
