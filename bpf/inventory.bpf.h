@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The inventory. A container is a mount namespace other than the host's, entered from outside, in which a
- * program has been executed; its init is the process that did so first and whose parent is outside. The entry
+ * program has been executed; its init is the process that did so first, having come from outside. The entry
  * is made at that exec, so it names the entrypoint and never the runtime's own set-up, and it goes with the init's last thread.
  */
 #ifndef RECAP_INVENTORY_BPF_H
@@ -21,20 +21,30 @@ struct marks {
 	bool own_pid, own_uts, own_net, own_ipc;
 };
 
-static __always_inline struct pid_namespace *active_pid_ns(struct task_struct *task)
+/* The task's number and PID namespace where it is innermost; false when it has let go of them. */
+static __always_inline bool innermost_pid(struct task_struct *task, struct upid *ret)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 	unsigned int level = BPF_CORE_READ(pid, level);
-	struct upid *numbers = (void *)pid + bpf_core_field_offset(struct pid, numbers);
-	struct pid_namespace *ns = NULL;
+	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		     level * bpf_core_type_size(struct upid);
 
 	/* PID namespaces nest 32 deep at most (MAX_PID_NS_LEVEL). */
 	if (!pid || level > 32)
-		return NULL;
-	bpf_probe_read_kernel(&ns, sizeof(ns),
-			      (void *)numbers + level * bpf_core_type_size(struct upid) +
-				      bpf_core_field_offset(struct upid, ns));
-	return ns;
+		return false;
+	bpf_probe_read_kernel(&ret->nr, sizeof(ret->nr),
+			      upid + bpf_core_field_offset(struct upid, nr));
+	bpf_probe_read_kernel(&ret->ns, sizeof(ret->ns),
+			      upid + bpf_core_field_offset(struct upid, ns));
+	return true;
+}
+
+static __always_inline struct pid_namespace *active_pid_ns(struct task_struct *task)
+{
+	struct upid upid = {};
+
+	innermost_pid(task, &upid);
+	return upid.ns;
 }
 
 static __always_inline void read_namespaces(struct task_struct *task, struct recap_namespaces *out)
@@ -49,6 +59,32 @@ static __always_inline void read_namespaces(struct task_struct *task, struct rec
 	out->time = BPF_CORE_READ(task, nsproxy, time_ns, ns.inum);
 	out->user = BPF_CORE_READ(task, cred, user_ns, ns.inum);
 	out->pid = BPF_CORE_READ(pid_ns, ns.inum);
+}
+
+/*
+ * Who came in from outside: its parent is in another mount namespace, or set this one up and has executed nothing since it was
+ * forked (bubblewrap's PID 1), or it is the first process of a PID namespace (`unshare --fork`).
+ */
+static __always_inline bool from_outside(struct task_struct *task, __u64 id)
+{
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+	struct upid upid = {};
+
+	if (compat_mnt_id(BPF_CORE_READ(parent, nsproxy, mnt_ns)) != id)
+		return true;
+	if (BPF_CORE_READ(parent, group_leader, flags) & PF_FORKNOEXEC)
+		return true;
+	return innermost_pid(task, &upid) && upid.nr == 1;
+}
+
+/* The nearest ancestor that is outside: whom the task's marks are told by. */
+static __always_inline struct task_struct *outsider(struct task_struct *task, __u64 id)
+{
+	struct task_struct *t = BPF_CORE_READ(task, real_parent);
+
+	for (int i = 0; i < 4 && compat_mnt_id(BPF_CORE_READ(t, nsproxy, mnt_ns)) == id; i++)
+		t = BPF_CORE_READ(t, real_parent);
+	return t;
 }
 
 static __always_inline void read_marks(struct task_struct *task, struct task_struct *parent,
@@ -118,23 +154,26 @@ static __always_inline void inventory_exec(struct task_struct *task)
 {
 	__u64 host = *(volatile __u64 *)&host_mnt_id;
 	__u64 id = compat_mnt_id(BPF_CORE_READ(task, nsproxy, mnt_ns));
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
 	struct recap_container c = {}, *old;
 
 	if (!host || !id || id == host)
 		return;
 	old = bpf_map_lookup_elem(&containers, &id);
 	if (old) {
-		/* The init itself executes another program (`sh -c 'exec nginx'`): same container, new name. */
+		/* The init itself executes another program (`chroot`, `sh -c 'exec nginx'`): same container, new looks. */
 		if (old->pid == (__u32)BPF_CORE_READ(task, tgid)) {
+			container_fill(task, task, outsider(task, id), &c);
+			old->kind = c.kind;
+			old->cgroup = c.cgroup;
+			old->caps = c.caps;
 			bpf_core_read_str(old->comm, sizeof(old->comm), &task->comm);
 			hint(RECAP_EVENT_CONTAINER, id);
 		}
 		return;
 	}
-	if (compat_mnt_id(BPF_CORE_READ(parent, nsproxy, mnt_ns)) == id)
+	if (!from_outside(task, id))
 		return;
-	container_fill(task, task, parent, &c);
+	container_fill(task, task, outsider(task, id), &c);
 	container_put(id, &c, BPF_NOEXIST);
 }
 
@@ -185,7 +224,7 @@ static __always_inline void inventory_exit(struct task_struct *task)
 SEC("iter/task")
 int seed(struct bpf_iter__task *ctx)
 {
-	struct task_struct *task = ctx->task, *leader, *parent;
+	struct task_struct *task = ctx->task, *leader;
 	struct recap_container c = {}, *old;
 	__u64 id;
 
@@ -202,11 +241,10 @@ int seed(struct bpf_iter__task *ctx)
 		return 0;
 	if (bpf_task_storage_get(&tags, task, 0, 0))
 		return 0;
-	parent = BPF_CORE_READ(task, real_parent);
-	if (compat_mnt_id(BPF_CORE_READ(parent, nsproxy, mnt_ns)) == id)
+	if (!from_outside(task, id))
 		return 0;
 
-	container_fill(task, leader, parent, &c);
+	container_fill(task, leader, outsider(task, id), &c);
 	old = bpf_map_lookup_elem(&containers, &id);
 	if (old) {
 		__u32 pid = old->pid;

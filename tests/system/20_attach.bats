@@ -174,7 +174,7 @@ dressed() { # ATTACH-OPTION... [-- ARG...]
 @test "the user is the image's, by name, with its groups and home; or the caller's" {
 	[[ $(dressed --entrypoint id) == "uid=1234(worker) gid=1235(worker) groups="*"4321(tools)" ]]
 	[ "$(dressed --entrypoint id -u root -- -u)" = 0 ]
-	[ "$(dressed --entrypoint id -u 77:88)" = "uid=77 gid=88" ]
+	[ "$(dressed --entrypoint id -u 77:88)" = "uid=77 gid=88 groups=88" ]
 	[ "$(dressed --entrypoint id -u worker:tools -- -g)" = 4321 ]
 	[ "$(dressed --entrypoint sh -u root -- -c 'echo $HOME')" = /root ]
 	attach_report -u worker "$WEB" dressed
