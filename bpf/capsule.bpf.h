@@ -57,7 +57,7 @@ static __always_inline bool tree_exec(struct task_struct *task)
 	c = bpf_map_lookup_elem(&capsules, &id);
 	if (c && __sync_val_compare_and_swap(&c->tool_pid, 0, BPF_CORE_READ(task, tgid)) == 0) {
 		c->exec_ns = bpf_ktime_get_boot_ns();
-		c->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+		c->mnt_id = compat_mnt_id(BPF_CORE_READ(task, nsproxy, mnt_ns));
 		__sync_val_compare_and_swap(&c->state, RECAP_CAPSULE_CREATED,
 					    RECAP_CAPSULE_RUNNING);
 		if (c->flags & RECAP_CAPSULE_HINT_EXEC)

@@ -23,13 +23,18 @@ static __always_inline bool holds_layer(struct file *file)
 	       is_layer(BPF_CORE_READ(file, f_path.dentry, d_sb)) || is_layer(compat_user_sb(file));
 }
 
-/* An open /proc/PID/ns/mnt keeps the namespace, and with it the mounts. */
+/*
+ * An open /proc/PID/ns/mnt keeps the namespace, and with it the mounts. Its inode's number may be another namespace's by now, its
+ * ID never is. i_private is the ns_common of a namespace of whatever kind; one of another kind has no ID that is equal.
+ */
 static __always_inline bool holds_namespace(struct file *file)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	const void *ns = BPF_CORE_READ(inode, i_private);
 
-	return wanted.mnt_ns && BPF_CORE_READ(inode, i_sb, s_magic) == NSFS_MAGIC &&
-	       BPF_CORE_READ(inode, i_ino) == wanted.mnt_ns;
+	if (!wanted.mnt_id || BPF_CORE_READ(inode, i_sb, s_magic) != NSFS_MAGIC || !ns)
+		return false;
+	return compat_mnt_id(ns - bpf_core_field_offset(struct mnt_namespace, ns)) == wanted.mnt_id;
 }
 
 static __always_inline void emit(struct seq_file *seq, struct task_struct *task, __u32 kind,

@@ -118,7 +118,7 @@ struct super_block {
 
 struct inode {
 	struct super_block *i_sb;
-	unsigned long i_ino;
+	void *i_private;
 };
 
 struct dentry {

@@ -83,14 +83,15 @@ struct recap_capsule {
 	__u64 exec_ns;	    /* the tool's exec */
 	__u64 exit_ns;	    /* the end of the tool's last thread */
 	__u64 last_exit_ns; /* the end of the tree's last task so far */
-	__u32 live;	    /* tasks (threads) of the tree that have not exited */
-	__u32 peak;	    /* most at once */
-	__u32 total;	    /* ever */
-	__u32 untracked;    /* forks whose child could not be tagged */
-	__u32 init_pid;	    /* the tree's first task, our init, in the initial PID namespace */
+	__u64 mnt_id; /* ID of the tool's mount namespace, as `containers` are keyed; 0 before its exec */
+	__u32 live;	   /* tasks (threads) of the tree that have not exited */
+	__u32 peak;	   /* most at once */
+	__u32 total;	   /* ever */
+	__u32 untracked;   /* forks whose child could not be tagged */
+	__u32 init_pid;	   /* the tree's first task, our init, in the initial PID namespace */
 	__u32 tool_pid;	   /* the tool's process, in the initial PID namespace; 0 before its exec */
 	__u32 tool_status; /* wait(2) status of the tool; valid when exit_ns is set */
-	__u32 mnt_ns; /* inode number of the tool's mount namespace, as in /proc/PID/ns; 0 before its exec */
+	__u32 pad;
 	char image[RECAP_IMAGE_LEN];
 };
 
@@ -170,13 +171,12 @@ struct recap_holder_record {
 struct recap_wanted {
 	__u32 overlay_dev;
 	__u32 tmpfs_dev;
-	__u32 mnt_ns; /* inode number of the capsule's mount namespace; 0: not known */
-	__u32 pad;
+	__u64 mnt_id; /* of the capsule's mount namespace; 0: not known */
 };
 
 _Static_assert(sizeof(struct recap_namespaces) == 32, "ABI");
 _Static_assert(sizeof(struct recap_container) == 96, "ABI");
-_Static_assert(sizeof(struct recap_capsule) == 144, "ABI");
+_Static_assert(sizeof(struct recap_capsule) == 152, "ABI");
 _Static_assert(sizeof(struct recap_latency_key) == 80, "ABI");
 _Static_assert(sizeof(struct recap_latency) == 280, "ABI");
 _Static_assert(sizeof(struct recap_event) == 16, "ABI");

@@ -463,7 +463,7 @@ attempt_is_ok() { # NAME ATTACH-OPTION...
 	attempt_is_ok unshare-user --cap-add SYS_ADMIN
 	attempt_is_ok setns --cap-add SYS_ADMIN --seccomp unconfined
 	attempt_is_ok ptrace --cap-add SYS_PTRACE
-	attempt_is_ok bpf --cap-add SYS_ADMIN
+	attempt_is_ok bpf --cap-add SYS_ADMIN --seccomp unconfined
 	attempt_is_ok keyctl --seccomp unconfined
 	attempt_is_ok mknod --cap-add MKNOD
 	attempt_is_ok chroot --cap-add SYS_CHROOT

@@ -324,7 +324,7 @@ static void find_holders(struct capsule *c)
 		n = track_capsule_tasks(c->set->track, c->id, found, HOLDERS_MAX);
 	if (n < 0)
 		n = 0;
-	c->cow.wanted.mnt_ns = c->k.mnt_ns;
+	c->cow.wanted.mnt_id = c->k.mnt_id;
 	/* Where the probe did not say that the layer is held, its numbers may be those of another by now. */
 	more = !c->held && !c->k.live
 		       ? 0
@@ -457,7 +457,7 @@ static void step_running(struct capsule *c, uint64_t now)
 		c->reason = end_reason(c, now);
 	if (c->state == CAPSULE_STATE_CREATED && c->k.exec_ns) {
 		c->state = CAPSULE_STATE_RUNNING;
-		if (!c->reaped)
+		if (c->detached && !c->reaped)
 			c->set->fn(c, CAPSULE_STARTED, c->set->arg);
 	}
 	if (c->reason || c->reaped || c->k.exit_ns) {
@@ -467,7 +467,7 @@ static void step_running(struct capsule *c, uint64_t now)
 		return;
 	}
 	/* Hints may be lost, and a target may stop our init, whose exit is one: look now and then. */
-	next = now + (c->k.exec_ns ? RUN_CHECK : FIRST_CHECK);
+	next = now + RUN_CHECK;
 	if (c->timeout_ns && c->timeout_ns < next)
 		next = c->timeout_ns;
 	capsule_wake_at(c, next);

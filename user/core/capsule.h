@@ -47,7 +47,7 @@ struct capsule_request {
 };
 
 enum capsule_event {
-	CAPSULE_STARTED, /* the tool runs, and has not ended at once */
+	CAPSULE_STARTED, /* a detached tool runs */
 	CAPSULE_DONE, /* dropped, or failed to start: the last event, the capsule goes after it */
 	CAPSULE_QUARANTINED, /* may take long to be resolved; CAPSULE_DONE follows then */
 };

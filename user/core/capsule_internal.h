@@ -10,7 +10,6 @@
 #define MS(n) ((n)*1000000ull)
 
 #define INJECT_DEADLINE MS(10000) /* from the fork to the tool's exec */
-#define FIRST_CHECK	MS(10)	  /* from the fork to the first look at whether the tool runs */
 #define LEFTOVER_GRACE	MS(1000)  /* from SIGTERM to SIGKILL for what the tool left behind */
 
 struct capsule_set {

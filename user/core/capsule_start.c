@@ -247,8 +247,9 @@ int capsule_start(struct capsule_set *set, const struct capsule_request *req, st
 	r = loop_add(set->loop, &c->pidfd_source, c->pidfd, EPOLLIN, capsule_on_init_exit, c);
 	if (r < 0)
 		capsule_stop(c, "recapd is out of resources", 0);
-	/* Most tools have ended by then, and nobody is told that they started. */
-	capsule_wake_at(c, c->created_ns + FIRST_CHECK);
+	capsule_wake_at(c, c->created_ns + (req->timeout_ns && req->timeout_ns < MS(1000)
+						    ? req->timeout_ns
+						    : MS(1000)));
 	track_count(set->track, "attach_started");
 	*ret = c;
 	return 0;

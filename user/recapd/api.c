@@ -350,8 +350,6 @@ void api_capsule_event(struct capsule *capsule, enum capsule_event event, void *
 			continue;
 		if (event != CAPSULE_STARTED || c->wait == WAIT_STARTED)
 			tell(c, capsule);
-		else if (c->wait == WAIT_ATTACH && c->more)
-			client_reply(c, capsule_params(capsule), true);
 	}
 	if (event == CAPSULE_DONE) {
 		cleanup_json struct json_object *record = capsule_json(capsule);

@@ -218,6 +218,7 @@ static int method_attach(struct client *c, struct json_object *params, struct er
 	cleanup(attach_clear) struct attach a = {.req.arrived_ns = clock_boot_ns()};
 	struct manager *m = c->api->m;
 	struct capsule *capsule;
+	char text[64];
 	int r = get_request(&a, c, params, err);
 
 	if (r == 0 && m->stopping)
@@ -232,6 +233,11 @@ static int method_attach(struct client *c, struct json_object *params, struct er
 	}
 	c->wait = a.req.detach ? WAIT_STARTED : WAIT_ATTACH;
 	snprintf(c->waits_for, sizeof(c->waits_for), "%s", capsule_name(capsule));
+	if (c->more && !a.req.detach) {
+		snprintf(text, sizeof(text), "{\"capsule\":{\"id\":\"%s\",\"state\":\"created\"}}",
+			 capsule_name(capsule));
+		client_reply_text(c, text, true);
+	}
 	return 0;
 }
 
