@@ -443,8 +443,10 @@ static const char *end_reason(struct capsule *c, uint64_t now)
 		return "timeout";
 	if (!c->k.exec_ns && now >= c->created_ns + INJECT_DEADLINE)
 		return "injection took too long";
-	if (c->reaped && !inventory_has(c->set->inv, c->target.id) &&
-	    (!c->k.exit_ns || WIFSIGNALED(c->k.tool_status)))
+	/* The end of a PID namespace is a SIGKILL to all in it. */
+	if ((c->k.exit_ns ? WIFSIGNALED(c->k.tool_status) && WTERMSIG(c->k.tool_status) == SIGKILL
+			  : c->reaped) &&
+	    !inventory_has(c->set->inv, c->target.id))
 		return "target-gone";
 	return NULL;
 }
