@@ -399,7 +399,7 @@ void target_name_clear(struct target_name *n)
 
 /* "docker:web (ID 3f2a81bc0d12, PID 4711)" for each of the best. */
 static void describe(struct inventory *inv, const char *text, enum rank best, char *buf,
-		     size_t size, struct json_object *matches)
+		     size_t size)
 {
 	size_t len = 0;
 
@@ -412,19 +412,16 @@ static void describe(struct inventory *inv, const char *text, enum rank best, ch
 			continue;
 		snprintf(one, sizeof(one), "%s:%s (ID %.12s, PID %u)", e->meta->runtime,
 			 e->meta->name, e->meta->id, e->c.pid);
-		if (matches)
-			json_object_array_add(matches, json_object_new_string(one));
 		if (len < size)
 			len += snprintf(buf + len, size - len, "%s%s", len ? ", " : "", one);
 	}
 }
 
-static int ambiguous(struct inventory *inv, const char *text, enum rank best,
-		     struct json_object *matches, struct error *err)
+static int ambiguous(struct inventory *inv, const char *text, enum rank best, struct error *err)
 {
 	char list[300];
 
-	describe(inv, text, best, list, sizeof(list), matches);
+	describe(inv, text, best, list, sizeof(list));
 	return error_named(err, ENOTUNIQ, "TargetAmbiguous",
 			   "%s is ambiguous, name one as RUNTIME:NAME, by ID or as pid:N: %s", text,
 			   list);
@@ -448,7 +445,7 @@ static int copy_name(const struct entry *e, struct target_name *ret)
 }
 
 int inventory_find(struct inventory *inv, const char *text, struct target_name *ret,
-		   struct json_object *matches, struct error *err)
+		   struct error *err)
 {
 	const struct entry *found = NULL;
 	enum rank best = RANK_NONE;
@@ -472,7 +469,7 @@ int inventory_find(struct inventory *inv, const char *text, struct target_name *
 				   "no container is called %s; `recapctl list` shows what runs",
 				   text);
 	if (n > 1)
-		return ambiguous(inv, text, best, matches, err);
+		return ambiguous(inv, text, best, err);
 	r = copy_name(found, ret);
 	return r < 0 ? error_set(err, ENOMEM, "out of memory") : 0;
 }

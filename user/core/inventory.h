@@ -32,10 +32,10 @@ void target_name_clear(struct target_name *n);
 
 /*
  * Find the container that `text` names: a name, a unique ID prefix, RUNTIME:NAME, pod/NAMESPACE/POD[/CONTAINER] or pid:N. Reads no
- * file and walks no map. Fails with TargetNotFound or TargetAmbiguous; `matches` (may be NULL) then gets the candidates.
+ * file and walks no map. Fails with TargetNotFound, or with TargetAmbiguous, whose message lists the candidates.
  */
 int inventory_find(struct inventory *inv, const char *text, struct target_name *ret,
-		   struct json_object *matches, struct error *err) must_check;
+		   struct error *err) must_check;
 
 /* Does the map still have it? */
 bool inventory_has(struct inventory *inv, uint64_t id);

@@ -318,6 +318,23 @@ bool track_adopted(const struct track *t)
 	return t && t->adopted;
 }
 
+static void each_program(struct bpf_object *obj, void (*fn)(const char *name, void *arg), void *arg)
+{
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, obj)
+	{
+		if (bpf_program__fd(prog) >= 0)
+			fn(bpf_program__name(prog), arg);
+	}
+}
+
+void track_programs(struct track *t, void (*fn)(const char *name, void *arg), void *arg)
+{
+	each_program(t->skel->obj, fn, arg);
+	each_program(t->holders->obj, fn, arg);
+}
+
 int track_events_fd(const struct track *t)
 {
 	return ring_buffer__epoll_fd(t->events);

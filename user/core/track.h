@@ -24,13 +24,16 @@ int track_open(const char *bpffs, struct track **ret, struct error *err) must_ch
 /* Let go. `unpin`: tracking ends and nothing is left in bpffs; else it goes on in the kernel. */
 void track_close(struct track *t, bool unpin);
 
-/* Were there pins of a recapd that died? NULL: no. */
+/* Were there pins of a recapd that died? `t` may be NULL, for which there were none. */
 bool track_adopted(const struct track *t);
 
 /* Ring buffer hints. The descriptor polls readable when there are some. */
 int track_events_fd(const struct track *t);
 typedef void (*track_event_fn)(const struct recap_event *e, void *arg);
 void track_events_read(struct track *t, track_event_fn fn, void *arg);
+
+/* Call `fn` with the name of each program that is loaded. */
+void track_programs(struct track *t, void (*fn)(const char *name, void *arg), void *arg);
 
 /* ---- inventory ---- */
 

@@ -290,10 +290,10 @@ int manager_find(struct manager *m, const char *text, struct target_name *ret, s
 	int r;
 
 	manager_catch_up(m);
-	r = inventory_find(m->inventory, text, ret, NULL, err);
+	r = inventory_find(m->inventory, text, ret, err);
 	/* Its runtime may have written down its name only after we asked, or a hint was lost: look at everything once. */
 	if (r == -ENOENT && inventory_sync(m->inventory, &ignored) == 0)
-		r = inventory_find(m->inventory, text, ret, NULL, err);
+		r = inventory_find(m->inventory, text, ret, err);
 	return r;
 }
 

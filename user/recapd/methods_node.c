@@ -160,11 +160,14 @@ static struct json_object *problems_json(struct manager *m)
 	return a;
 }
 
+static void add_name(const char *name, void *arg)
+{
+	json_object_array_add(arg, json_object_new_string(name));
+}
+
 static int method_status(struct client *c, struct json_object *params, struct error *err)
 {
-	static char *const programs[] = {"on_fork",	  "on_exec",	       "on_exit", "seed",
-					 "capsule_tasks", "capsule_state_set", NULL};
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = json_object_new_object(), *programs = json_object_new_array();
 	struct manager *m = c->api->m;
 	struct utsname u;
 
@@ -174,7 +177,8 @@ static int method_status(struct client *c, struct json_object *params, struct er
 	json_put_str(o, "kernel", u.release);
 	json_put_int(o, "pid", getpid());
 	record_put_time(o, "started_at", m->started_ns);
-	json_put_strv(o, "programs", programs);
+	track_programs(m->track, add_name, programs);
+	json_put_obj(o, "programs", programs);
 	json_put_str(o, "bpffs", m->config->bpffs);
 	json_put_str(o, "state_dir", m->config->state_dir);
 	json_put_str(o, "cgroup", cgroup_root_path(m->cgroups));
