@@ -102,6 +102,7 @@ static __always_inline void tree_exit(struct task_struct *task)
 		return;
 	id = tag->capsule;
 	tag->counted = 0;
+	tag->exited = 1;
 	c = bpf_map_lookup_elem(&capsules, &id);
 	if (!c) {
 		count("tag_without_capsule");
@@ -116,7 +117,10 @@ static __always_inline void tree_exit(struct task_struct *task)
 	tree_exit_hint(c, id, tgid, tool, __sync_fetch_and_add(&c->live, -1) - 1);
 }
 
-/* Every thread of every capsule, for ending a tree where there is no cgroup.kill, and for naming who is left. */
+/*
+ * Every thread of every capsule, for ending a tree where there is no cgroup.kill, and for naming who is left: also the dead that
+ * nobody has waited for, as somebody who traces them may keep them so. A task has its storage until it is freed.
+ */
 SEC("iter/task")
 int capsule_tasks(struct bpf_iter__task *ctx)
 {
@@ -127,9 +131,11 @@ int capsule_tasks(struct bpf_iter__task *ctx)
 	if (!task)
 		return 0;
 	tag = bpf_task_storage_get(&tags, task, 0, 0);
-	if (!tag || !tag->counted)
+	/* The starter was never counted, and is none of the tree's. */
+	if (!tag || (!tag->counted && !tag->exited))
 		return 0;
 	r.capsule = tag->capsule;
+	r.dead = tag->exited;
 	r.pid = task->pid;
 	r.tgid = task->tgid;
 	r.start_ns = task->start_boottime;

@@ -37,6 +37,25 @@ static __always_inline bool holds_namespace(struct file *file)
 	return compat_mnt_id(ns - bpf_core_field_offset(struct mnt_namespace, ns)) == wanted.mnt_id;
 }
 
+/*
+ * A Unix socket with a name in the layer keeps the folder of that name, and so does every connection that was accepted from it
+ * (unix_stream_connect() copies the path).
+ */
+static __always_inline bool holds_by_name(struct file *file)
+{
+	struct socket *sock;
+	struct unix_sock *u;
+
+	/* Where Unix sockets are a module of the kernel's, its BTF does not know them. */
+	if (!bpf_core_type_exists(struct unix_sock) ||
+	    BPF_CORE_READ(file, f_inode, i_sb, s_magic) != SOCKFS_MAGIC)
+		return false;
+	sock = BPF_CORE_READ(file, private_data);
+	u = (struct unix_sock *)BPF_CORE_READ(sock, sk);
+	return u && BPF_CORE_READ((struct sock *)u, __sk_common.skc_family) == AF_UNIX &&
+	       is_layer(BPF_CORE_READ(u, path.dentry, d_sb));
+}
+
 static __always_inline void emit(struct seq_file *seq, struct task_struct *task, __u32 kind,
 				 __s32 fd)
 {
@@ -54,7 +73,7 @@ int holder_files(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file)
 		return 0;
-	if (holds_layer(file))
+	if (holds_layer(file) || holds_by_name(file))
 		emit(ctx->meta->seq, task, RECAP_HOLDER_FD, ctx->fd);
 	else if (holds_namespace(file))
 		emit(ctx->meta->seq, task, RECAP_HOLDER_NAMESPACE, ctx->fd);

@@ -7,6 +7,9 @@
 #ifndef RECAP_INVENTORY_BPF_H
 #define RECAP_INVENTORY_BPF_H
 
+#define CAP_BIT_SYS_PTRACE (1ull << 19)
+#define CAP_BIT_SYS_ADMIN  (1ull << 21)
+
 /* Layout of the pinned maps: a recapd of another one must not adopt them. */
 __u32 abi;
 
@@ -116,17 +119,46 @@ static __always_inline __u32 kind_of(const struct marks *m)
 	return RECAP_KIND_SANDBOX;
 }
 
+/* Whether a process with these opens others, and not the host already; counted, since recapd asks who it is only where there ever was one. */
+static __always_inline bool notice_take_over(__u64 bounding)
+{
+	bool can = (bounding & CAP_BIT_SYS_PTRACE) && !(bounding & CAP_BIT_SYS_ADMIN);
+
+	if (can)
+		count("caps_take_over");
+	return can;
+}
+
+/*
+ * `exec` into a container may bring capabilities that its init has not. The one that counts is remembered, where it opens other
+ * processes and not the host already (core/target.c): never taken back, since what it was given to may have forked.
+ */
+static __always_inline void caps_merge(struct recap_container *c, __u64 bounding)
+{
+	if (notice_take_over(bounding))
+		c->caps |= CAP_BIT_SYS_PTRACE;
+}
+
+static __always_inline __u64 bounding_of(struct task_struct *task)
+{
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	__u64 caps = 0;
+
+	bpf_core_read(&caps, sizeof(caps), &cred->cap_bset);
+	return caps;
+}
+
 static __always_inline void container_fill(struct task_struct *task, struct task_struct *leader,
 					   struct task_struct *parent, struct recap_container *c)
 {
-	const struct cred *cred = BPF_CORE_READ(task, cred);
 	struct marks m = {};
 
 	read_marks(task, parent, &m);
 	read_namespaces(task, &c->namespaces);
 	c->start_ns = BPF_CORE_READ(leader, start_boottime);
 	c->seen_ns = bpf_ktime_get_boot_ns();
-	bpf_core_read(&c->caps, sizeof(c->caps), &cred->cap_bset);
+	c->caps = bounding_of(task);
+	notice_take_over(c->caps);
 	c->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	c->pid = BPF_CORE_READ(leader, tgid);
 	c->kind = kind_of(&m);
@@ -165,9 +197,12 @@ static __always_inline void inventory_exec(struct task_struct *task)
 			container_fill(task, task, outsider(task, id), &c);
 			old->kind = c.kind;
 			old->cgroup = c.cgroup;
+			caps_merge(&c, old->caps);
 			old->caps = c.caps;
 			bpf_core_read_str(old->comm, sizeof(old->comm), &task->comm);
 			hint(RECAP_EVENT_CONTAINER, id);
+		} else {
+			caps_merge(old, bounding_of(task));
 		}
 		return;
 	}
@@ -250,8 +285,11 @@ int seed(struct bpf_iter__task *ctx)
 		__u32 pid = old->pid;
 
 		/* Others come in from outside as well (`docker exec`): the init is the oldest. */
-		if (pid == c.pid || old->start_ns <= c.start_ns)
+		if (pid == c.pid || old->start_ns <= c.start_ns) {
+			caps_merge(old, c.caps);
 			return 0;
+		}
+		caps_merge(&c, old->caps);
 		bpf_map_delete_elem(&inits, &pid);
 	}
 	container_put(id, &c, BPF_ANY);

@@ -136,6 +136,23 @@ struct file {
 	unsigned int f_mode;
 	struct inode *f_inode;
 	struct path f_path;
+	void *private_data;
+};
+
+struct sock_common {
+	unsigned short skc_family;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct unix_sock {
+	struct path path;
 };
 
 /* 6.5 on: what a mapping of an overlay's file really holds. */
@@ -226,6 +243,8 @@ struct bpf_iter__task_vma {
 #define FMODE_BACKING	  (1u << 24 | 1u << 25) /* it has been either; see compat_user_sb() */
 #define TMPFS_MAGIC	  0x01021994
 #define NSFS_MAGIC	  0x6e736673
+#define SOCKFS_MAGIC	  0x534F434B
+#define AF_UNIX		  1
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>

@@ -54,7 +54,8 @@ struct recap_container {
 	__u32 kind;   /* enum recap_kind */
 	__u32 state;  /* enum recap_container_state */
 	__u32 pad;
-	__u64 caps; /* the bounding set of the init, as a bit mask of capabilities(7) */
+	/* The bounding set of the init, as a bit mask of capabilities(7); and CAP_SYS_PTRACE if an `exec` brought that. */
+	__u64 caps;
 	struct recap_namespaces namespaces;
 	char comm[RECAP_COMM_LEN];
 };
@@ -130,8 +131,8 @@ struct recap_event {
 /* The tag in task storage that a capsule's every task carries. */
 struct recap_tag {
 	__u64 capsule;
-	__u32 counted; /* 1: this task is part of `live`. 0: recapd, for the moment of the injecting fork */
-	__u32 pad;
+	__u32 counted; /* 1: this task is part of `live`. 0: the starter, which forks the first */
+	__u32 exited;  /* 1: it was */
 };
 
 /* Argument of the program `capsule_state_set`. */
@@ -147,6 +148,8 @@ struct recap_task_record {
 	__u64 start_ns;
 	__u32 pid; /* thread */
 	__u32 tgid;
+	__u32 dead; /* it has exited, and was not waited for */
+	__u32 pad;
 	char comm[RECAP_COMM_LEN];
 };
 
@@ -156,6 +159,7 @@ enum recap_holder_kind {
 	RECAP_HOLDER_CWD,
 	RECAP_HOLDER_ROOT,
 	RECAP_HOLDER_NAMESPACE,
+	RECAP_HOLDER_MOUNT,
 };
 
 /* One record of the iterators that look for who keeps a layer. */
@@ -181,7 +185,7 @@ _Static_assert(sizeof(struct recap_latency_key) == 80, "ABI");
 _Static_assert(sizeof(struct recap_latency) == 280, "ABI");
 _Static_assert(sizeof(struct recap_event) == 16, "ABI");
 _Static_assert(sizeof(struct recap_tag) == 16, "ABI");
-_Static_assert(sizeof(struct recap_task_record) == 40, "ABI");
+_Static_assert(sizeof(struct recap_task_record) == 48, "ABI");
 _Static_assert(sizeof(struct recap_holder_record) == 32, "ABI");
 
 #endif

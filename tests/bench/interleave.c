@@ -3,9 +3,10 @@
  * interleave PLAN RESULT: time whole processes of several kinds against each other, round by round, so
  * that whatever drifts on the machine (clock speed, caches, other people's work) hits all alike.
  *
- * PLAN: {"rounds": N, "settle_ms": MS, "variants": [{"name", "argv": [PATH, ...], "every": K, "enter": [NAMESPACE-FILE...]}]}.
+ * PLAN: {"rounds": N, "rest_ms": MS, "settle_ms": MS, "variants": [{"name", "argv": [PATH, ...], "every": K, "enter": [NAMESPACE-FILE...]}]}.
  * A variant runs in each K-th round. Those with K > 1 come last in a round, and then there is a pause of
- * settle_ms: daemons go on working when their client has gone. `enter`: namespaces that the process is started in;
+ * settle_ms: daemons go on working when their client has gone. So there is one of rest_ms after each other run: what a variant leaves
+ * to be done is not to hit the next. `enter`: namespaces that the process is started in;
  * entering them is not measured.
  */
 #include <sched.h>
@@ -26,7 +27,7 @@ struct variant {
 };
 
 struct plan {
-	unsigned int rounds, settle_ms;
+	unsigned int rounds, rest_ms, settle_ms;
 	struct variant variants[VARIANTS_MAX];
 	size_t n;
 	int home[2]; /* our own mount and network namespaces */
@@ -64,6 +65,7 @@ static int read_plan(struct json_object *o, struct plan *plan, struct error *err
 	size_t n = list ? json_object_array_length(list) : 0;
 
 	plan->rounds = json_get_int(o, "rounds", 0);
+	plan->rest_ms = json_get_int(o, "rest_ms", 0);
 	plan->settle_ms = json_get_int(o, "settle_ms", 0);
 	if (!plan->rounds || !n || n > VARIANTS_MAX)
 		return error_set(err, EINVAL, "the plan has no rounds, or no or too many variants");
@@ -104,6 +106,15 @@ static int run_one(struct process *p, const struct plan *plan, struct variant *v
 	return r < 0 ? error_prefix(err, "%s", v->name) : 0;
 }
 
+/* Awake: a CPU that slept would be slow for the next, as it is for nobody who runs one command after the other. */
+static void spin_ms(unsigned int ms)
+{
+	uint64_t end = now_ns() + ms * 1000000ull;
+
+	while (now_ns() < end)
+		;
+}
+
 /* Each round starts with another variant, so that nobody always follows the same one. */
 static int run_fast(struct process *p, struct plan *plan, unsigned int round, bool counts,
 		    struct error *err)
@@ -113,8 +124,10 @@ static int run_fast(struct process *p, struct plan *plan, unsigned int round, bo
 	for (size_t i = 0; i < plan->n && r == 0; i++) {
 		struct variant *v = &plan->variants[(i + round) % plan->n];
 
-		if (v->every == 1)
-			r = run_one(p, plan, v, counts, err);
+		if (v->every > 1)
+			continue;
+		r = run_one(p, plan, v, counts, err);
+		spin_ms(plan->rest_ms);
 	}
 	return r;
 }

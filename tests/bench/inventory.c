@@ -19,6 +19,8 @@
 
 #include "common/fd.h"
 #include "common/varlink.h"
+#include <sys/mman.h>
+
 #include "process.h"
 
 #define VISIBLE	      300

@@ -311,15 +311,17 @@ bwrap_is_sandbox() { # OPTION...
 }
 
 capsule_is_unlisted() { # ATTACH-ARG...
-	local id tool
+	local id tool mnt n=0
 
 	id=$(recapctl attach -d "$@")
 	wait_until 5 eval "recapctl logs $id | grep -q ready"
-	[ "$(recapd_processes | wc -l)" -ge 2 ]
 	for tool in $(recapd_processes | cut -d / -f 3); do
-		recapctl list --all --json | jq -e "all(.pid != $tool and
-			.namespaces.mnt != $(stat -Lc %i "/proc/$tool/ns/mnt"))"
+		# But for who started it, and may be about to end.
+		mnt=$(stat -Lc %i "/proc/$tool/ns/mnt") || continue
+		recapctl list --all --json | jq -e "all(.pid != $tool and .namespaces.mnt != $mnt)"
+		n=$((n + 1))
 	done
+	[ $n -ge 2 ]
 	recapctl stop --timeout 0 "$id"
 }
 

@@ -205,7 +205,7 @@ skopeo_layout() { # SOURCE OUT
 		.[0].layers == 3 and .[1].layers == 2 and .[1].shared_bytes == .[1].bytes and
 		all(.digest | test("^sha256:[0-9a-f]{64}$"))'
 	run -0 recapctl image list
-	[[ ${lines[0]} =~ ^REF\ +DIGEST\ +LAYERS\ +SIZE\ +SHARED\ +AGE$ ]]
+	[[ ${lines[0]} =~ ^REF\ +DIGEST\ +LAYERS\ +SIZE\ +SHARED\ +AGE\ +SCAN$ ]]
 	[[ $output == *$'\n'"shared:2 "* ]]
 	[ "$(recapctl image rm shared:1)" = shared:1 ]
 	[ "$(recapctl attach "$WEB" shared:2 -- busybox cat /dir/new)" = new ]

@@ -246,7 +246,7 @@ other_recapd() { # [FLAG...]
 	echo '{}' >"$other/config"
 	timeout 10 "$B/recapd" --config "$other/config" --socket "$other/s" \
 		--bpffs "$RECAP_BPFFS-other" --state-dir "$other/state" \
-		--cgroup "$RECAP_CGROUP-other" "$@"
+		--cgroup "$RECAP_CGROUP-other" --audit "$other/audit/log" "$@"
 }
 
 other_left_nothing() {
@@ -279,7 +279,7 @@ refuses_to_start() { # TEXT [FLAG...]
 
 	mkdir -p "$other"
 	rt_clean exec "$B/recapd" --socket "$other/s" --bpffs "$RECAP_BPFFS-other" --cgroup \
-		"$RECAP_CGROUP-other" --state-dir "$other/state" --runc-root "$RT_RUNC_ROOT" \
+		"$RECAP_CGROUP-other" --state-dir "$other/state" --audit "$other/audit/log" --runc-root "$RT_RUNC_ROOT" \
 		>"$other/log" 2>&1 &
 	wait_until 10 "$B/recapctl" --socket "$other/s" status
 	"$B/recapctl" --socket "$other/s" list --json | jq -e 'any(.name == "web")'
@@ -366,8 +366,8 @@ config_refused() { # TEXT CONFIG
 	refused 2 "there is no command 'nope'" recapctl nope
 	refused 2 "there is no option '--nope'" recapctl --nope list
 	refused 2 "'--socket' needs a value" recapctl --socket
-	refused 2 "load, list or rm" recapctl image
-	refused 2 "load, list or rm" recapctl image nope
+	refused 2 "load, pull, list, inspect, scan, trust, rm or prune" recapctl image
+	refused 2 "load, pull, list, inspect, scan, trust, rm or prune" recapctl image nope
 	refused 2 "image load needs one FILE or DIR" recapctl image load
 	refused 2 "image rm needs a REF" recapctl image rm
 	refused 2 "inspect needs one ID or TARGET" recapctl inspect
@@ -396,6 +396,7 @@ config_refused() { # TEXT CONFIG
 	refused 125 "FOO is not a capability" recapctl attach --cap-add FOO web true
 	refused 125 "must be an absolute path, not here" recapctl attach -w here web true
 	refused 125 "memory must be from" recapctl attach --memory 1 web true
+	refused 125 "seccomp profile" recapctl attach --seccomp /etc/passwd web true
 	refused 125 "cannot write the report" recapctl attach --report /nowhere/report web true
 	while read -r args; do
 		# shellcheck disable=SC2086 # two words
@@ -407,7 +408,7 @@ config_refused() { # TEXT CONFIG
 		--cpus -1
 		--pids 0
 		--target-root maybe
-		--seccomp /etc/passwd
+		--seccomp lax
 		--cow floppy
 		--cow-size x
 		--env =x
@@ -493,6 +494,31 @@ hangs_up() { # on standard input
 		'{"method":"io.recap.ListImages"}' | varlink send |
 		jq -ces 'length == 3 and .[0].parameters.product == "recapd" and (.[1] | has("error")) and
 			(.[2].parameters.images | length == 3)'
+}
+
+@test "varlink: 3,000 calls that come at once, and then the end: all are answered, in order, and others are served between" {
+	local i call='{"method":"io.recap.Inspect","parameters":{"id":"no-%s"}}\0'
+
+	# shellcheck disable=SC2059 # the format is the message
+	for i in {1..3000}; do
+		printf "$call" "$i"
+	done >"$BATS_TEST_TMPDIR/calls"
+	varlink send <"$BATS_TEST_TMPDIR/calls" >"$BATS_TEST_TMPDIR/answers" &
+	recapd_answers
+	wait $!
+	jq -r .parameters.message "$BATS_TEST_TMPDIR/answers" | grep -oE 'no-[0-9]+' |
+		diff <(printf 'no-%s\n' {1..3000}) -
+}
+
+@test "varlink: as many values as Attach takes are read, more than a call can have end the connection" {
+	local ones
+
+	ones=$(printf '"A=1",%.0s' {1..1000})
+	answers_error io.recap.InvalidArgument '.message | contains("three descriptors")' io.recap.Attach \
+		"{\"target\":\"web\",\"image\":\"true\",\"args\":[${ones%,}],\"env\":[${ones%,}]}"
+	ones=$(printf '{},%.0s' {1..10000})
+	printf '{"method":"io.recap.Attach","parameters":{"args":[%s]}}\0' "${ones%,}" | hangs_up
+	recapd_answers
 }
 
 @test "varlink: methods that there are not" {
@@ -607,9 +633,9 @@ serves_beside() { # SECONDS
 		'{"method":"org.varlink.service.GetInterfaceDescription","parameters":{"interface":"io.recap"}}'
 	grep -qx closed "$BATS_TEST_TMPDIR/slow"
 	recapctl attach web true
-	# What waited for it is gone, too.
+	# What waited for it is gone, too. What was freed stays with a sanitizer for a while.
 	rss=$(ps -o rss= -p "$pid")
-	[ "$rss" -lt 20000 ]
+	[ -n "${RECAP_SANITIZED:-}" ] || [ "$rss" -lt 20000 ]
 }
 
 @test "slow clients: one that watches the inventory and does not read" {
@@ -628,7 +654,7 @@ links() {
 	done
 }
 
-@test "kill -9 and restart: programs and maps adopted, the inventory right, the old capsule ended" {
+@test "kill -9 and restart: programs and maps adopted, the inventory right, the capsule goes on" {
 	local id key init before started seen
 
 	id=$(detached toolbox -- sh -c 'sleep 1000 & echo ready; sleep 1000')
@@ -650,24 +676,32 @@ links() {
 	map_entries containers "any(.value.pid == $(rt_pid runc web) and .value.seen_ns == $seen)"
 	listed 'map(.name) | contains(["web", "shell", "comes"]) and (index("goes") | not)'
 	listed "any(.name == \"comes\" and .pid == $(rt_pid runc comes) and .runtime == \"runc\")"
+	rt_identity "$init"
+	recapctl ps --json | jq -e "length == 1 and .[0].id == \"$id\""
+	recapctl stop --timeout 0 "$id"
 	not rt_identity "$init"
 	map_entries capsules 'length == 0'
-	recapctl ps --json | jq -e 'length == 0'
 	assert_clean
 	[ -z "$(zombies_of "$(rt_pid runc web)")" ]
 	recapctl attach web true
 	rt_rm runc comes
 }
 
-@test "kill -9 while capsules come and go: the next recapd leaves nothing of them" {
+@test "kill -9 while capsules come and go: the next recapd goes on with them" {
+	local pids pid
+
 	for _ in 1 2 3; do
+		pids=()
 		for _ in 1 2 3 4; do
-			recapctl attach web probe -- sleep 5 >/dev/null 2>&1 3>&- &
+			recapctl attach web probe -- sleep 1 >/dev/null 2>&1 3>&- &
+			pids+=($!)
 		done
 		sleep 0.0$((RANDOM % 10))
 		recapd_kill
 		recapd_up
-		wait
+		for pid in "${pids[@]}"; do
+			wait "$pid"
+		done
 		assert_clean
 		[ -z "$(zombies_of "$(rt_pid runc web)")" ]
 	done

@@ -16,9 +16,12 @@
  *	close	lets go of everything held so far
  *
  * All but "flight" are answered "ok" or with the name of the error.
+ *
+ * With -l FILE it appends a line to FILE for each request, and opens FILE anew at SIGHUP.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -55,6 +58,28 @@ static void die(const char *what)
 static void on_term(int sig)
 {
 	_exit(0);
+}
+
+static volatile sig_atomic_t log_is_stale;
+
+static void on_hup(int sig)
+{
+	log_is_stale = 1;
+}
+
+static void log_request(const char *path, int *fd)
+{
+	static const char line[] = "request\n";
+
+	if (log_is_stale) {
+		log_is_stale = 0;
+		close(*fd);
+		*fd = -1;
+	}
+	if (*fd < 0)
+		*fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	if (*fd < 0 || write(*fd, line, sizeof(line) - 1) < 0)
+		die(path);
 }
 
 static void start_worker(void)
@@ -233,10 +258,13 @@ int main(int argc, char **argv)
 {
 	struct pollfd polled[2] = {{.fd = -1, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
 	struct held held = {0};
-	int port = 8080, opt, with_fds = 0;
+	int port = 8080, opt, with_fds = 0, log = -1;
+	const char *log_path = NULL;
 
-	while ((opt = getopt(argc, argv, "p:s")) != -1) {
-		if (opt == 'p')
+	while ((opt = getopt(argc, argv, "l:p:s")) != -1) {
+		if (opt == 'l')
+			log_path = optarg;
+		else if (opt == 'p')
 			port = atoi(optarg);
 		else if (opt == 's')
 			with_fds = 1;
@@ -244,13 +272,20 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	signal(SIGTERM, on_term);
+	if (log_path)
+		signal(SIGHUP, on_hup);
 	start_worker();
 	polled[0].fd = listen_http(port);
 	if (with_fds)
 		polled[1].fd = listen_fds();
 	for (;;) {
-		if (poll(polled, 2, -1) < 0 && errno != EINTR)
-			die("poll");
+		if (poll(polled, 2, -1) < 0) {
+			if (errno != EINTR)
+				die("poll");
+			continue;
+		}
+		if (polled[0].revents && log_path)
+			log_request(log_path, &log);
 		if (polled[0].revents)
 			serve_http(polled[0].fd);
 		if (polled[1].revents)

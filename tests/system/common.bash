@@ -3,13 +3,17 @@
 #
 # What the bats files share: `load common`. The runtimes' functions (rt_up, rt_run, ...) come along.
 #
-#   RECAP_MUST_RUN=1  a test that would skip fails instead
+#   RECAP_MUST_RUN=1   a test that would skip fails instead
+#   RECAP_SANITIZED=1  the programs have sanitizers (make check-sanitize): figures of memory are not looked at
+#   RECAP_SHELF=FOLDER the build folder whose capsules are taken, B unless set: their programs are static, and so not for sanitizers
+#                      and counters
 
 bats_require_minimum_version 1.5.0
 
 ROOT=$(realpath "$BATS_TEST_DIRNAME/../..")
 B=$(realpath -m "${B:-$ROOT/build}")
-export ROOT B
+SHELF=$(realpath -m "${RECAP_SHELF:-$B}")
+export ROOT B SHELF
 
 # shellcheck source=tests/system/runtimes.sh
 source "$BATS_TEST_DIRNAME/runtimes.sh"
@@ -87,6 +91,7 @@ RECAP_BPFFS=/sys/fs/bpf/$RECAP_NAME
 RECAP_STATE=$RT/recapd
 RECAP_CGROUP=$RECAP_NAME-caps
 RECAP_LOG=$RECAP_RUN/log
+RECAP_AUDIT=$RECAP_RUN/audit.jsonl
 export RECAP_SOCKET=$RECAP_RUN/io.recap
 
 recapctl() {
@@ -100,7 +105,8 @@ recapd_pid() {
 # The flags that make it ours, and show it the test runtimes.
 recapd_flags() {
 	printf '%s\n' --socket "$RECAP_SOCKET" --bpffs "$RECAP_BPFFS" --state-dir "$RECAP_STATE" \
-		--cgroup "$RECAP_CGROUP" --docker-root "$RT_DOCKER_ROOT" \
+		--policy "$RECAP_RUN/policy.json" --cgroup "$RECAP_CGROUP" --audit "$RECAP_AUDIT" \
+		--docker-root "$RT_DOCKER_ROOT" \
 		--containerd-root "$RT_CONTAINERD_ROOT" --containerd-state "$RT_CONTAINERD_STATE" \
 		--podman-root "$RT_PODMAN_ROOT" --podman-run "$RT_PODMAN_RUN" \
 		--runc-root "$RT_RUNC_ROOT" --crun-root "$RT_CRUN_ROOT"
@@ -165,7 +171,7 @@ recapd_left_nothing() {
 	left=$(find "$RECAP_SOCKET" "$RECAP_SOCKET.lock" "$RECAP_BPFFS" 2>/dev/null || true
 		find /sys/fs/cgroup -maxdepth 2 -name "$RECAP_CGROUP"
 		recapd_processes
-		find "$RECAP_STATE/tmp" -mindepth 1
+		find "$RECAP_STATE/tmp" "$RECAP_STATE/keepers" -mindepth 1
 		grep -l "$RECAP_STATE" /proc/[0-9]*/mountinfo 2>/dev/null || true)
 	[ -z "$left" ] || {
 		echo "recapd left behind: $left" >&2
@@ -174,9 +180,13 @@ recapd_left_nothing() {
 	rm -r "$RECAP_RUN"
 }
 
-# Whatever is in one of our capsules' cgroups, on either hierarchy.
+# Whatever is in one of our capsules' cgroups, on either hierarchy; but not the starter that waits for the next one.
 recapd_processes() {
-	grep -lE ":/$RECAP_CGROUP(/|$)" /proc/[0-9]*/cgroup 2>/dev/null || true
+	local waits
+
+	waits=$(pgrep -P "$(recapd_pid)" -x recap-starter) || true
+	grep -lE ":/$RECAP_CGROUP(/|$)" /proc/[0-9]*/cgroup 2>/dev/null | grep -vxF "/proc/${waits:-none}/cgroup" ||
+		true
 }
 
 # For setup_file: the capsules' images, too.
@@ -217,7 +227,8 @@ leftovers() {
 	traces | sort -u | tail -n +2
 	# A capsule's own mount namespace has its overlay at the root.
 	grep -lE "upperdir=/c/(${ids:-none})/" /proc/[0-9]*/mountinfo 2>/dev/null || true
-	pgrep -P "$(recapd_pid)" || true
+	# But for the injector, the keeper, the reader, and the one starter.
+	pgrep -P "$(recapd_pid)" -l | grep -vE ' recap-(injecto?r?|keeper|reader)$' | sort -k 2 | awk '$2 != "recap-starter" || n++'
 }
 
 nothing_left() {

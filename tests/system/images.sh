@@ -12,9 +12,11 @@
 # Targets:  app      tests/system/app.c and a marker file; no shell, no library
 #           busybox  a container that has a shell; sleeps unless told otherwise
 #           pause    what holds the namespaces of a CRI pod
+#           hostile  tests/system/hostile_app.c
 # Capsules: toolbox  busybox with all its applets
 #           probe    tests/system/probe.c
 #           true     tests/system/true.c
+#           attack   tests/system/attack.c
 
 set -euo pipefail
 umask 022
@@ -22,11 +24,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 B=$(realpath -m "${B:-build}")
 images=$B/images
 busybox=/bin/busybox
-helpers=("$B"/tests/{app,pause,probe,true})
+helpers=("$B"/tests/{app,attack,hostile_app,pause,probe,true})
 
-# What the images are made of, as one digest.
+# What the images are made of, as one digest: of contents, wherever they are.
 inputs() {
-	sha256sum tests/system/images.sh tools/mkoci "$busybox" "${helpers[@]}" | sha256sum
+	sha256sum tests/system/images.sh tools/mkoci "$busybox" "${helpers[@]}" | cut -d ' ' -f 1 | sha256sum
 }
 
 tree() { # NAME FOLDER...: an empty root with these folders in it
@@ -70,15 +72,22 @@ build() {
 	tree_program pause proc sys dev
 	tree_program probe proc sys dev
 	tree_program true
+	tree_program attack proc sys dev tmp
+	tree_program hostile_app proc sys dev etc tmp
+	mv "$images/rootfs/hostile_app" "$images/rootfs/hostile"
+	mv "$images/rootfs/hostile/hostile_app" "$images/rootfs/hostile/hostile"
+	echo recap-test-marker >"$images/rootfs/hostile/etc/app.conf"
 	tree_busybox busybox
 	tree_busybox toolbox
 
 	image app -C /app -C -s
+	image hostile -E /hostile -C idle
 	image pause -E /pause
 	image busybox -e PATH=/bin -C /bin/sleep -C 100000
 	image toolbox -e PATH=/bin -C sh
 	image probe -E /probe
 	image true -E /true
+	image attack -E /attack
 }
 
 main() {

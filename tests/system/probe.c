@@ -3,26 +3,37 @@
  * The capsule of the tests: one static program, the first argument says what it does. Whatever
  * fails is one line on standard error and exit status 1; the wrong arguments are exit status 2.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/keyctl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <mqueue.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/msg.h>
 #include <sys/ptrace.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -169,8 +180,9 @@ static int do_daemon(char **arg)
 
 	if (pid < 0)
 		return failed("fork");
+	/* Who is between has ended by then: one is left, and no more. */
 	if (pid)
-		return 0;
+		return waitpid(pid, NULL, 0) < 0 ? failed("waitpid") : 0;
 	setsid();
 	if (fork())
 		_exit(0);
@@ -238,6 +250,29 @@ static int do_forkbomb(char **arg)
 	}
 	printf("%ld\n", n);
 	return n < wanted ? failed("fork") : 0;
+}
+
+/* So many children, one after the other, once standard input has a line. */
+static int do_forks(char **arg)
+{
+	long left = number(arg[0]);
+
+	say_ready();
+	getchar();
+	while (left-- > 0) {
+		pid_t pid = vfork();
+
+		if (pid < 0)
+			return failed("vfork");
+		if (!pid)
+			_exit(0);
+		if (waitpid(pid, NULL, 0) != pid)
+			return failed("waitpid");
+	}
+	puts("forked");
+	fflush(stdout);
+	getchar();
+	return 0;
 }
 
 static void *exit_seven(void *arg)
@@ -494,11 +529,127 @@ static int do_tell(char **arg)
 
 static int do_passfd(char **arg)
 {
-	int fd = open(arg[1], O_RDONLY | O_CLOEXEC);
+	bool writes = arg[2] && arg[3] && !strcmp(arg[3], "written");
+	int fd = open(arg[1], (writes ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC, 0600);
 
-	if (fd < 0)
+	if (fd < 0 || (writes && write(fd, "x", 1) != 1))
 		return failed(arg[1]);
 	return tell(arg[0], arg[2] ?: "keep", fd);
+}
+
+/* ---- leave: what outlives a process in a namespace; with "undo" it is taken away again -------------------- */
+
+static int leave_shm(bool undo)
+{
+	int id = shmget(0x5eca9, 4096, IPC_CREAT | IPC_EXCL | 0600);
+
+	return id < 0 ? -1 : undo ? shmctl(id, IPC_RMID, NULL) : 0;
+}
+
+static int leave_sem(bool undo)
+{
+	int id = semget(0x5eca9, 3, IPC_CREAT | IPC_EXCL | 0600);
+
+	return id < 0 ? -1 : undo ? semctl(id, 0, IPC_RMID) : 0;
+}
+
+static int leave_msg(bool undo)
+{
+	int id = msgget(0x5eca9, IPC_CREAT | IPC_EXCL | 0600);
+
+	return id < 0 ? -1 : undo ? msgctl(id, IPC_RMID, NULL) : 0;
+}
+
+static int leave_mqueue(bool undo)
+{
+	mqd_t q = mq_open("/recap\t\342left", O_CREAT | O_EXCL | O_RDWR, 0600, NULL);
+
+	return q < 0 ? -1 : undo ? mq_unlink("/recap\t\342left") : 0;
+}
+
+static int leave_hostname(bool undo)
+{
+	char before[65] = "";
+
+	if (gethostname(before, sizeof(before) - 1) || sethostname("recap-was-here", 14))
+		return -1;
+	return undo ? sethostname(before, strlen(before)) : 0;
+}
+
+struct nft_message {
+	struct nlmsghdr head;
+	struct nfgenmsg gen;
+	struct nlattr attr; /* of a table only */
+	char name[8];
+};
+
+/* As nft(8) adds or deletes a table: three messages in one. */
+static int nft_table(int sock, int type, int flags)
+{
+	struct nft_message m[3] = {};
+	struct iovec iov[3];
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 3};
+	const int types[] = {NFNL_MSG_BATCH_BEGIN, NFNL_SUBSYS_NFTABLES << 8 | type,
+			     NFNL_MSG_BATCH_END};
+	struct {
+		struct nlmsghdr head;
+		int error;
+		char rest[256];
+	} reply;
+
+	for (int i = 0; i < 3; i++) {
+		size_t len = i == 1 ? sizeof(m[i]) : offsetof(struct nft_message, attr);
+
+		m[i].head = (struct nlmsghdr){len, types[i], NLM_F_REQUEST | (i == 1 ? flags : 0),
+					      i, 0};
+		m[i].gen.nfgen_family = i == 1 ? AF_INET : 0;
+		m[i].gen.res_id = i == 1 ? 0 : htons(NFNL_SUBSYS_NFTABLES);
+		iov[i] = (struct iovec){&m[i], len};
+	}
+	m[1].attr = (struct nlattr){sizeof(m[1].attr) + 6, NFTA_TABLE_NAME};
+	strcpy(m[1].name, "recap");
+	if (sendmsg(sock, &msg, 0) < 0 || recv(sock, &reply, sizeof(reply), 0) < 0)
+		return -1;
+	errno = -reply.error;
+	return reply.error ? -1 : 0;
+}
+
+static int leave_nftables(bool undo)
+{
+	int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+	if (sock < 0 || nft_table(sock, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_ACK))
+		return -1;
+	return undo ? nft_table(sock, NFT_MSG_DELTABLE, NLM_F_ACK) : 0;
+}
+
+static int do_leave(char **arg)
+{
+	static const struct {
+		const char *name;
+		int (*run)(bool undo);
+	} kinds[] = {{"shm", leave_shm},	   {"sem", leave_sem},
+		     {"msg", leave_msg},	   {"mqueue", leave_mqueue},
+		     {"hostname", leave_hostname}, {"nftables", leave_nftables}};
+	bool undo = arg[1] && !strcmp(arg[1], "undo");
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strcmp(arg[0], kinds[i].name))
+			return kinds[i].run(undo) ? failed(arg[0]) : 0;
+	return 2;
+}
+
+/* Have an abstract socket of ours held by the application. "undo": let go of it, which is nothing. */
+static int do_passsock(char **arg)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t len = strnlen(arg[1], sizeof(addr.sun_path) - 1);
+
+	memcpy(addr.sun_path + 1, arg[1], len);
+	if (fd < 0 || bind(fd, (void *)&addr, offsetof(struct sockaddr_un, sun_path) + 1 + len) < 0)
+		return failed("bind");
+	return arg[2] && !strcmp(arg[2], "undo") ? 0 : tell(arg[0], "keep", fd);
 }
 
 static const struct verb {
@@ -523,11 +674,14 @@ static const struct verb {
 	{"hog", 1, do_hog, "BYTES"},
 	{"attempt", 0, do_attempt, "[NAME]"},
 	{"forkbomb", 1, do_forkbomb, "N"},
+	{"forks", 1, do_forks, "N"},
 	{"threads-exit", 0, do_threads_exit, ""},
 	{"winsize", 0, do_winsize, ""},
 	{"tty", 0, do_tty, ""},
 	{"tell", 2, do_tell, "SOCKET ORDER"},
-	{"passfd", 2, do_passfd, "SOCKET PATH [keep|mmap|chdir|flight]"},
+	{"leave", 1, do_leave, "shm|sem|msg|mqueue|hostname|nftables [undo]"},
+	{"passsock", 2, do_passsock, "SOCKET NAME [undo]"},
+	{"passfd", 2, do_passfd, "SOCKET PATH [keep|mmap|chdir|flight [written]]"},
 };
 
 int main(int argc, char **argv)

@@ -71,9 +71,9 @@ rt_fail() {
 	return 1
 }
 
-# Poll a command until it succeeds.
+# Poll a command until it succeeds. On a slow machine RT_TIMEOUT makes the seconds as many times longer.
 rt_await() { # SECONDS CMD...
-	local end=$((SECONDS + $1 + 1))
+	local end=$((SECONDS + $1 * ${RT_TIMEOUT:-1} + 1))
 
 	shift
 	until "$@" >/dev/null 2>&1; do
@@ -122,7 +122,7 @@ rt_daemon() { # DAEMON CMD...
 }
 
 rt_await_daemon() { # DAEMON CMD...
-	local name=$1 end=$((SECONDS + 31))
+	local name=$1 end=$((SECONDS + 30 * ${RT_TIMEOUT:-1} + 1))
 
 	shift
 	until "$@" >/dev/null 2>&1; do

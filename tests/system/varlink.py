@@ -5,12 +5,17 @@
 usage: varlink.py send SOCKET [FILE]       send standard input, say that no more comes, make FILE,
                                            and print what is answered until the end, a line a
                                            message
+       varlink.py pass SOCKET MESSAGE FILE...
+                                           send MESSAGE with the files, opened for reading, and
+                                           print the first answer
        varlink.py hold SOCKET N TEXT       N connections that send TEXT and then nothing: prints
                                            "ready", and stays until it is ended
        varlink.py mute SOCKET MESSAGE      send MESSAGE and read nothing: prints "ready", and stays
        varlink.py deaf SOCKET MESSAGE      send MESSAGE again and again and read nothing: prints
                                            "ready" when no more is taken, "closed" when hung up on
 """
+import array
+import os
 import signal
 import socket
 import sys
@@ -43,6 +48,19 @@ def send(path, sent=None):
     sys.stdout.buffer.write(answer.replace(b"\0", b"\n"))
 
 
+def pass_files(path, message, *files):
+    sock = connect(path)
+    fds = array.array("i", (os.open(name, os.O_RDONLY) for name in files))
+    sock.sendmsg([message.encode() + b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+    answer = b""
+    try:
+        while not answer.endswith(b"\0") and (chunk := sock.recv(65536)):
+            answer += chunk
+    except ConnectionResetError:
+        pass
+    print(answer.rstrip(b"\0").decode())
+
+
 def hold(path, count, text):
     socks = [connect(path) for _ in range(int(count))]
     for sock in socks:
@@ -72,4 +90,4 @@ def deaf(path, message):
     signal.pause()
 
 
-{"send": send, "hold": hold, "mute": mute, "deaf": deaf}[sys.argv[1]](*sys.argv[2:])
+{"send": send, "pass": pass_files, "hold": hold, "mute": mute, "deaf": deaf}[sys.argv[1]](*sys.argv[2:])

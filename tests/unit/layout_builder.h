@@ -223,7 +223,7 @@ static inline void write_file(int dir, const char *path, const void *buf, size_t
 
 static inline void blob_path(const char *digest, char ret[128])
 {
-	snprintf(ret, 128, "blobs/sha256/%s", digest_hex(digest));
+	snprintf(ret, 128, "blobs/sha256/%.64s", digest_hex(digest));
 }
 
 /* Write a blob and give its descriptor. */

@@ -78,11 +78,16 @@ static inline void mock_one_call(struct mock_call *call, const char *text, size_
 	for (int i = 0; i < VARLINK_FDS_MAX; i++)
 		call->fds[i] = -1;
 	n = varlink_take_fds(call->v, call->fds);
-	dprintf(calls_fd, "%u %s\n", n, text);
 	method = strrchr(json_get_str(json, "method"), '.') + 1;
 	call->method = method;
 	call->params = json_get(json, "parameters", json_type_object);
 	call->more = json_get_bool(json, "more");
+	/* Of the random token there is nothing to compare but that it is there. */
+	if (json_get_str(call->params, "token"))
+		json_put_str(call->params, "token", "");
+	dprintf(calls_fd, "%u %s\n", n,
+		json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN |
+							     JSON_C_TO_STRING_NOSLASHESCAPE));
 	if (!strcmp(method, "Signal") || !strcmp(method, "Stop")) {
 		value = *method == 'S' && method[1] == 'i'
 				? (int)json_get_int(call->params, "signal", -1)

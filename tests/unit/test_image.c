@@ -154,6 +154,17 @@ static void test_remove_in_use(void **state)
 	assert_int_equal(image_remove(f->store, "base:1", in_use, &err), 0);
 }
 
+static void assert_names(struct fixture *f, const char *digest, const char *all)
+{
+	cleanup_strv char **names = NULL;
+	char text[256] = "";
+
+	assert_int_equal(image_names(f->store, digest, &names), 0);
+	for (char **name = names; *name; name++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s,", *name);
+	assert_string_equal(text, all);
+}
+
 static void test_two_references(void **state)
 {
 	struct fixture *f = FIXTURE(state);
@@ -164,9 +175,11 @@ static void test_two_references(void **state)
 	load_sharing(f, "a:1", "a");
 	digest_of(f, "a:1", digest);
 	expect_loaded(f, "other/name:2");
+	assert_names(f, digest, "a:1,other/name:2,");
 	assert_int_equal(image_remove(f->store, "a:1", in_use, &err), 0);
 	assert_false(is_there(f, "a:1"));
 	assert_true(is_there(f, "other/name:2"));
+	assert_names(f, digest, "other/name:2,");
 	expect_loaded(f, NULL);
 	assert_int_equal(image_remove(f->store, digest, NULL, &err), 0);
 	assert_unchanged(f);
@@ -462,12 +475,166 @@ static void test_load_after_killed_load(void **state)
 	assert_string_equal(now, after);
 }
 
+static void expect_digest(struct fixture *f, const char *text, const char *digest)
+{
+	cleanup_image struct image *image = NULL;
+	struct error err = {};
+
+	if (image_find(f->store, text, &image, &err) < 0)
+		fail_msg("image_find: %s", err.msg);
+	assert_string_equal(image->digest, digest);
+}
+
+static void test_digest_prefix(void **state)
+{
+	struct fixture *f = FIXTURE(state);
+	char digest[DIGEST_SIZE], text[DIGEST_SIZE];
+	struct error err = {};
+
+	load_sharing(f, "a:1", "a");
+	digest_of(f, "a:1", digest);
+	expect_digest(f, digest, digest);
+	expect_digest(f, digest_hex(digest), digest);
+	snprintf(text, sizeof(text), "%.12s", digest_hex(digest));
+	expect_digest(f, text, digest);
+	snprintf(text, sizeof(text), "%.19s", digest);
+	expect_digest(f, text, digest);
+	snprintf(text, sizeof(text), "%.11s", digest_hex(digest));
+	assert_false(is_there(f, text));
+	assert_false(is_there(f, "000000000000"));
+	/* An image that calls itself by the start of another's digest is not taken for it, nor the other for it. */
+	snprintf(text, sizeof(text), "%.12s", digest_hex(digest));
+	load_sharing(f, text, "b");
+	assert_int_equal(image_remove(f->store, text, NULL, &err), -ENOTUNIQ);
+	assert_non_null(strstr(err.msg, "give more of it"));
+	snprintf(text, sizeof(text), "%.12s:latest", digest_hex(digest));
+	assert_int_equal(image_remove(f->store, text, NULL, &err), 0);
+	assert_true(is_there(f, "a:1"));
+	snprintf(text, sizeof(text), "%.12s", digest_hex(digest));
+	assert_int_equal(image_remove(f->store, text, NULL, &err), 0);
+	assert_false(is_there(f, "a:1"));
+	assert_unchanged(f);
+}
+
+/* "tool" may stand for what podman, or docker's registry, calls by more words. */
+static void test_short_names(void **state)
+{
+	struct fixture *f = FIXTURE(state);
+
+	load_sharing(f, "docker.io/library/tool:1", "a");
+	load_sharing(f, "docker.io/who/tool:2", "b");
+	assert_true(is_there(f, "tool:1"));
+	assert_false(is_there(f, "tool:2"));
+	assert_true(is_there(f, "who/tool:2"));
+	assert_false(is_there(f, "library/tool:3"));
+	load_sharing(f, "localhost/tool:1", "c");
+	assert_int_equal(image_remove(f->store, "tool:1", NULL, NULL), 0);
+	assert_false(is_there(f, "localhost/tool:1"));
+	assert_true(is_there(f, "docker.io/library/tool:1"));
+}
+
+static struct json_object *prune(struct fixture *f, bool all, bool dry_run, char *const *in_use)
+{
+	struct image_prune how = {.all = all, .dry_run = dry_run, .in_use = in_use};
+	struct json_object *result = NULL;
+	struct error err = {};
+
+	if (image_prune(f->store, &how, &result, &err) < 0)
+		fail_msg("image_prune: %s", err.msg);
+	return result;
+}
+
+static void expect_pruned(struct json_object *result, size_t images, int layers, int bytes)
+{
+	assert_int_equal(json_object_array_length(json_get(result, "images", json_type_array)),
+			 images);
+	assert_int_equal(json_get_int(result, "freed_layers", -1), layers);
+	assert_int_equal(json_get_int(result, "freed_bytes", -1), bytes);
+	json_object_put(result);
+}
+
+static void test_prune(void **state)
+{
+	struct fixture *f = FIXTURE(state);
+	char old[DIGEST_SIZE], base[DIGEST_SIZE];
+	char *old_in_use[] = {old, NULL}, *base_in_use[] = {base, NULL};
+
+	digest_of(f, "base:1", base);
+	load_sharing(f, "a:1", "old");
+	digest_of(f, "a:1", old);
+	load_sharing(f, "a:1", "new"); /* leaves the old one untagged */
+	assert_true(is_there(f, old));
+
+	expect_pruned(prune(f, false, true, NULL), 1, 1, 7);
+	assert_true(is_there(f, old));
+	expect_pruned(prune(f, false, false, old_in_use), 0, 0, 0);
+	assert_true(is_there(f, old));
+	expect_pruned(prune(f, false, false, NULL), 1, 1, 7); /* "shared" is the new one's, too */
+	assert_false(is_there(f, old));
+	assert_true(is_there(f, "a:1"));
+	expect_pruned(prune(f, false, false, NULL), 0, 0, 0);
+
+	expect_pruned(prune(f, true, false, base_in_use), 1, 2, 14);
+	assert_unchanged(f);
+	expect_pruned(prune(f, true, false, NULL), 1, 1, 4);
+	assert_int_equal(count_layers(f), 0);
+}
+
+static void test_prune_waits_for_no_load(void **state)
+{
+	struct fixture *f = FIXTURE(state);
+	struct image_prune how = {.all = true};
+	struct json_object *result = NULL;
+	cleanup_fd int dir = open(f->store_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_fd int lock = openat(dir, "lock", O_RDWR | O_CLOEXEC);
+	struct error err = {};
+
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	assert_int_equal(image_prune(f->store, &how, &result, &err), -EBUSY);
+	assert_unchanged(f);
+}
+
+static void test_inspect(void **state)
+{
+	struct fixture *f = FIXTURE(state);
+	cleanup_json struct json_object *image = NULL;
+	struct json_object *layers, *layer;
+	char digest[DIGEST_SIZE], path[64];
+	struct error err = {};
+
+	load_sharing(f, "a:1", "a");
+	expect_loaded(f, "b:2");
+	load_sharing(f, "c:1", "c");
+	digest_of(f, "a:1", digest);
+	assert_int_equal(image_inspect(f->store, digest, &image, &err), 0);
+	assert_string_equal(json_get_str(image, "digest"), digest);
+	assert_string_equal(json_get_str(image, "ref"), "a:1");
+	assert_int_equal(json_object_array_length(json_get(image, "refs", json_type_array)), 2);
+	assert_int_equal(json_get_int(image, "bytes", -1), 14);
+	assert_int_equal(json_get_int(image, "shared_bytes", -1), 7);
+	assert_non_null(
+		json_get(json_get(image, "config", json_type_object), "labels", json_type_object));
+	layers = json_get(image, "layers", json_type_array);
+	assert_int_equal(json_object_array_length(layers), 2);
+	layer = json_object_array_get_idx(layers, 0);
+	assert_int_equal(json_get_int(layer, "images", -1), 2);
+	snprintf(path, sizeof(path), "%s/shared", json_get_str(layer, "path") + 7);
+	assert_int_equal(faccessat(image_store_layers_fd(f->store), path, F_OK, 0), 0);
+	assert_int_equal(image_inspect(f->store, "none", &image, &err), -ENOENT);
+	assert_string_equal(err.name, "ImageNotFound");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STORE_TEST(test_empty_store),
 		STORE_TEST(test_list_and_sharing),
 		STORE_TEST(test_remove),
+		STORE_TEST(test_digest_prefix),
+		STORE_TEST(test_short_names),
+		STORE_TEST(test_prune),
+		STORE_TEST(test_prune_waits_for_no_load),
+		STORE_TEST(test_inspect),
 		STORE_TEST(test_remove_in_use),
 		STORE_TEST(test_two_references),
 		STORE_TEST(test_moved_reference),

@@ -62,6 +62,27 @@ static void runs_until_signalled(struct mock_call *call)
 	mock_reply(call, text);
 }
 
+/* Replies only once "go" has been written behind "up". */
+static void waits_then_runs(struct mock_call *call)
+{
+	char text[128], buf[16] = "";
+	int value;
+
+	if (strcmp(call->method, "Attach")) {
+		mock_reply(call, "{\"parameters\":{}}");
+		return;
+	}
+	dprintf(call->fds[1], "up\n");
+	for (int i = 0; i < 1000 && !strstr(buf, "go"); i++) {
+		usleep(10000);
+		(void)!pread(call->fds[1], buf, sizeof(buf) - 1, 0);
+	}
+	mock_reply(call, FIRST);
+	value = mock_side(call);
+	snprintf(text, sizeof(text), LAST("\"signal\":%d"), value % 128);
+	mock_reply(call, text);
+}
+
 /* Never replies: the connection's end is all that comes. */
 static void says_nothing(struct mock_call *call)
 {
@@ -123,7 +144,7 @@ static void quarantine_names_the_holders(void **state)
 	       123,
 	       "recapctl: layer quarantined: PID 123 (nginx) holds descriptor 7\n"
 	       "recapctl: layer quarantined: PID 9 (a?[2Jb) holds it as its mapping\n");
-	expect(QUARANTINED("{\"pid\":null,\"kind\":\"unnamed\"}"), 123, "no process holds it");
+	expect(QUARANTINED("{\"pid\":null,\"kind\":\"unnamed\"}"), 123, "no process to name");
 	expect(QUARANTINED(""), 123, "recapctl inspect c0ffee");
 }
 
@@ -173,8 +194,10 @@ static void expect_call(char *const *argv, const char *call)
 	mock_run(&run, runs_and_ends, LAST("\"exit_code\":0"), argv);
 	assert_string_equal(run.err, "");
 	assert_int_equal(run.status, 0);
-	snprintf(line, sizeof(line),
-		 "3 {\"method\":\"io.recap.Attach\",\"parameters\":%s,\"more\":true}\n", call);
+	snprintf(
+		line, sizeof(line),
+		"3 {\"method\":\"io.recap.Attach\",\"parameters\":%.*s,\"token\":\"\"},\"more\":true}\n",
+		(int)strlen(call) - 1, call);
 	assert_string_equal(run.calls, line);
 }
 
@@ -197,9 +220,17 @@ static void options_become_parameters(void **state)
 		    "{\"namespaces\":[\"pid\",\"net\"],\"target_root\":\"rw\","
 		    "\"cap_add\":[\"NET_RAW\",\"SYS_PTRACE\",\"KILL\"],\"cap_drop\":[\"ALL\"],"
 		    "\"seccomp\":\"unconfined\",\"target\":\"web\",\"image\":\"i\"}");
-	expect_call(ARGV("attach", "--memory", "64m", "--cpus", "0.5", "--pids", "9", "--cow-size",
-			 "1G", "web", "i"),
-		    "{\"memory\":67108864,\"cpus_milli\":500,\"pids\":9,\"cow_size\":1073741824,"
+	expect_call(ARGV("attach", "--seccomp", "net", "web", "i"),
+		    "{\"seccomp\":\"net\",\"target\":\"web\",\"image\":\"i\"}");
+	/* The last one counts. */
+	expect_call(ARGV("attach", "--seccomp", "net", "--seccomp", "tests/fuzz/profiles/smallest",
+			 "web", "i"),
+		    "{\"seccomp_profile\":\"{\\\"defaultAction\\\":\\\"SCMP_ACT_ALLOW\\\"}\\n\","
+		    "\"target\":\"web\",\"image\":\"i\"}");
+	expect_call(ARGV("attach", "--memory", "64m", "--cpus", "0.5", "--pids", "9", "--nofile",
+			 "99", "--cow-size", "1G", "web", "i"),
+		    "{\"memory\":67108864,\"cpus_milli\":500,\"pids\":9,\"nofile\":99,"
+		    "\"cow_size\":1073741824,"
 		    "\"target\":\"web\",\"image\":\"i\"}");
 }
 
@@ -225,8 +256,10 @@ static void wrong_usage_asks_for_nothing(void **state)
 	expect_usage(ARGV("attach", "-td", "web", "i"), "-d leaves the capsule");
 	expect_usage(ARGV("attach", "-d", "--report", "/tmp/x", "web", "i"), "--report");
 	expect_usage(ARGV("attach", "-t", "web", "i"), "needs a terminal");
-	expect_usage(ARGV("attach", "--seccomp", "/etc/profile.json", "web", "i"),
-		     "default|unconfined");
+	expect_usage(ARGV("attach", "--seccomp", "lax", "web", "i"), "default, ptrace, net");
+	expect_usage(ARGV("attach", "--seccomp", "/nowhere/p.json", "web", "i"),
+		     "cannot read the seccomp profile /nowhere/p.json");
+	expect_usage(ARGV("attach", "--nofile", "15", "web", "i"), "--nofile");
 	expect_usage(ARGV("attach", "--cow", "tmp", "web", "i"), "tmpfs|disk");
 	expect_usage(ARGV("attach", "--memory", "64q", "web", "i"), "--memory");
 	expect_usage(ARGV("attach", "--memory", "-1", "web", "i"), "--memory");
@@ -290,7 +323,7 @@ static void detached_passes_none_and_prints_the_id(void **state)
 	assert_string_equal(run.out, "c0ffee\n");
 	assert_string_equal(run.calls,
 			    "0 {\"method\":\"io.recap.Attach\",\"parameters\":{\"target\":\"web\","
-			    "\"image\":\"i\",\"detach\":true}}\n");
+			    "\"image\":\"i\",\"detach\":true,\"token\":\"\"},\"more\":true}\n");
 }
 
 static void report_is_the_last_record(void **state)
@@ -737,11 +770,26 @@ static void fourth_interrupt_leaves(void **state)
 	assert_non_null(strstr(run.err, "not waiting any longer"));
 }
 
-static void signal_before_the_start_ends_recapctl(void **state)
+static void signal_before_the_start_is_kept(void **state)
+{
+	struct mock_run run;
+
+	start_signalled(&run, waits_then_runs, NULL);
+	kill(run.pid, SIGTERM);
+	usleep(50000);
+	dprintf(run.out_fd, "go\n");
+	mock_finish(&run);
+	assert_int_equal(run.status, 143);
+	assert_non_null(strstr(run.calls, "{\"id\":\"c0ffee\",\"signal\":15}"));
+}
+
+static void second_signal_before_the_start_ends_recapctl(void **state)
 {
 	struct mock_run run;
 
 	start_signalled(&run, says_nothing, NULL);
+	kill(run.pid, SIGINT);
+	usleep(50000);
 	kill(run.pid, SIGTERM);
 	mock_finish(&run);
 	assert_int_equal(run.status, 143);
@@ -946,12 +994,16 @@ int main(void)
 		cmocka_unit_test(signals_are_passed_on),
 		cmocka_unit_test(third_interrupt_stops),
 		cmocka_unit_test(fourth_interrupt_leaves),
-		cmocka_unit_test(signal_before_the_start_ends_recapctl),
+		cmocka_unit_test(signal_before_the_start_is_kept),
+		cmocka_unit_test(second_signal_before_the_start_ends_recapctl),
 		cmocka_unit_test(ignored_signals_stay_ignored),
 		cmocka_unit_test(terminal_goes_both_ways),
 		cmocka_unit_test(terminal_is_restored_when_recapd_dies),
 		cmocka_unit_test(terminal_is_restored_after_a_signal),
 	};
+
+	/* A service of the tests that has gone does not come back. */
+	setenv("RECAP_REJOIN_S", "0", 1);
 
 	setenv("MOCK_SET", "1", 1);
 	unsetenv("MOCK_UNSET");

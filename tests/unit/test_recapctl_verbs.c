@@ -54,9 +54,10 @@ static void expect_usage(char *const *argv, const char *err)
 static void wrong_usage_is_one_line(void **state)
 {
 	expect_usage(ARGV("scan"), "recapctl: there is no command 'scan' (see recapctl --help)\n");
-	expect_usage(ARGV("image", "scan", "x"),
-		     "recapctl: 'image' needs to know what to do: load, list or rm (see recapctl "
-		     "--help)\n");
+	expect_usage(
+		ARGV("image", "frob", "x"),
+		"recapctl: 'image' needs to know what to do: load, pull, list, inspect, scan, trust, rm or prune (see recapctl "
+		"--help)\n");
 	expect_usage(ARGV("list", "x"), "recapctl: list takes no arguments: what is 'x' for? (see "
 					"recapctl list --help)\n");
 	expect_usage(ARGV("list", "-l", "x"), "recapctl: --label needs KEY=VALUE, not 'x' (see "
@@ -66,9 +67,9 @@ static void wrong_usage_is_one_line(void **state)
 	expect_usage(ARGV("stop", "a", "b"),
 		     "recapctl: stop needs the ID of one capsule (see recapctl ps) (see recapctl "
 		     "stop --help)\n");
-	expect_usage(ARGV("image", "load", "-"),
-		     "recapctl: image load cannot read standard input: save the archive to a file "
-		     "first (see recapctl image load --help)\n");
+	expect_usage(ARGV("image", "load"),
+		     "recapctl: image load needs one FILE or DIR, or - for standard input (see "
+		     "recapctl image load --help)\n");
 }
 
 static void no_service_is_one_line(void **state)
@@ -319,32 +320,50 @@ static void image_load_passes_the_file(void **state)
 	assert_string_equal(run.out, "a:1 0123456789ab\nb?:2 f\n");
 	assert_string_equal(
 		run.calls,
-		"1 {\"method\":\"io.recap.LoadImage\",\"parameters\":{\"ref\":\"a:1\"}}\n");
+		"1 {\"method\":\"io.recap.LoadImage\",\"parameters\":{\"ref\":\"a:1\"},\"more\":true}\n");
 	expect("{}", ARGV("image", "load", "/nonexistent"), 1, "",
 	       "recapctl: cannot open /nonexistent: No such file or directory\n", NULL);
 	expect("{}", ARGV("image", "load", "/dev/null"), 1, "",
 	       "recapctl: /dev/null is neither a tar archive nor a folder\n", NULL);
 }
 
+/* Says twice how far it is, before it has a result. */
+static void loads_fifo(struct mock_call *call)
+{
+	struct stat st;
+
+	if (fstat(call->fds[0], &st) < 0 || !S_ISFIFO(st.st_mode))
+		_exit(1);
+	mock_reply(call, "{\"parameters\":{\"progress\":{\"step\":\"receiving\",\"done\":1}},"
+			 "\"continues\":true}");
+	mock_reply(call, "{\"parameters\":{\"progress\":{\"step\":\"unpacking\",\"done\":1,"
+			 "\"total\":2}},\"continues\":true}");
+	mock_reply(call, "{\"parameters\":{\"images\":[{\"ref\":\"a:1\",\"digest\":\"sha256:"
+			 "0123456789abcdef\"}]}}");
+}
+
+/* recapd waits for what comes through it. Progress is for terminals. */
 static void image_load_waits_for_no_fifo(void **state)
 {
-	char path[] = "/tmp/recapctl-fifo.XXXXXX", err[128];
+	char path[] = "/tmp/recapctl-fifo.XXXXXX";
+	struct mock_run run;
 
 	close(mkstemp(path));
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	snprintf(err, sizeof(err), "recapctl: %s is neither a tar archive nor a folder\n", path);
-	expect("{}", ARGV("image", "load", path), 1, "", err, NULL);
+	mock_run(&run, loads_fifo, NULL, ARGV("image", "load", path));
+	assert_string_equal(run.err, "");
+	assert_string_equal(run.out, "a:1 0123456789ab\n");
 	unlink(path);
 }
 
 static void image_list_and_rm(void **state)
 {
 	expect("{\"parameters\":{\"images\":[{\"ref\":\"a:1\",\"digest\":\"sha256:0123456789abcdef\","
-	       "\"layers\":2,\"bytes\":5242880,\"shared_bytes\":100,\"created\":null}]}}",
+	       "\"layers\":2,\"bytes\":5242880,\"shared_bytes\":100,\"created\":null,\"scan\":\"stale\"}]}}",
 	       ARGV("image", "list"), 0,
-	       "REF  DIGEST        LAYERS  SIZE  SHARED  AGE\n"
-	       "a:1  0123456789ab       2  5.0M    100B    -\n",
+	       "REF  DIGEST        LAYERS  SIZE  SHARED  AGE  SCAN\n"
+	       "a:1  0123456789ab       2  5.0M    100B    -  stale\n",
 	       "", "ListImages\"");
 	expect("{\"parameters\":{\"images\":[]}}", ARGV("image", "list", "--json"), 0, "[]\n", "",
 	       "ListImages\"");
@@ -353,6 +372,38 @@ static void image_list_and_rm(void **state)
 	expect("{\"error\":\"io.recap.ImageInUse\",\"parameters\":{\"message\":\"a:1 is in use\"}}",
 	       ARGV("image", "rm", "a:1"), 1, "", "recapctl: a:1 is in use\n",
 	       "RemoveImage\",\"parameters\":{\"ref\":\"a:1\"}");
+}
+
+static void image_scan_and_trust(void **state)
+{
+	static const char refused[] =
+		"{\"parameters\":{\"ref\":\"a:1\",\"state\":\"refused\",\"why\":\"a secret\",\"verdict\":"
+		"{\"findings\":[{\"check\":\"root-user\",\"severity\":\"low\",\"message\":\"root\"},"
+		"{\"check\":\"secret\",\"severity\":\"high\",\"path\":\"/k\",\"message\":\"a key\"}]}}}";
+	struct mock_run run;
+
+	expect(refused, ARGV("image", "scan", "a"), 1,
+	       "SEVERITY  CHECK      PATH  MESSAGE\n"
+	       "high      secret     /k    a key\n"
+	       "low       root-user  -     root\n",
+	       "recapctl: a:1 would be refused: a secret\n",
+	       "ScanImage\",\"parameters\":{\"ref\":\"a\"}");
+	expect("{\"parameters\":{\"ref\":\"a:1\",\"state\":\"ok\",\"verdict\":{\"findings\":[]}}}",
+	       ARGV("image", "scan", "a"), 0, "", "", "ScanImage\",\"parameters\":{\"ref\":\"a\"}");
+	expect("{\"parameters\":{\"ref\":\"a:1\",\"state\":\"ok\"}}",
+	       ARGV("image", "scan", "a", "--json"), 0, "{\"ref\":\"a:1\",\"state\":\"ok\"}\n", "",
+	       "ScanImage\",\"parameters\":{\"ref\":\"a\"}");
+	mock_run(
+		&run, replies,
+		"{\"error\":\"io.recap.ImageRefused\",\"parameters\":{\"message\":\"not one of a\"}}",
+		ARGV("image", "trust", "a", "/etc/passwd"));
+	assert_int_equal(run.status, 1);
+	assert_string_equal(run.err, "recapctl: not one of a\n");
+	assert_string_equal(
+		run.calls,
+		"1 {\"method\":\"io.recap.TrustImage\",\"parameters\":{\"ref\":\"a\"}}\n");
+	expect("{}", ARGV("image", "trust", "a", "/dev/null"), 1, "",
+	       "recapctl: /dev/null is no regular file\n", NULL);
 }
 
 /* ---- the service ----------------------------------------------------------------------------- */
@@ -371,6 +422,57 @@ static void stats_shows_what_is_not_zero(void **state)
 	       "", "Stats\"");
 	expect("{\"parameters\":{\"latency\":[],\"counters\":{}}}", ARGV("stats", "--json"), 0,
 	       "{\"latency\":[],\"counters\":{}}\n", "", "Stats\"");
+}
+
+/* ---- policy ---------------------------------------------------------------------------------- */
+
+static void policies_are_explained(void **state)
+{
+	static const char reply[] =
+		"{\"parameters\":{\"allowed\":true,\"rule\":\"b\",\"limits\":{\"pids\":20},\"rules\":["
+		"{\"name\":\"a\",\"decision\":\"deny\",\"why\":\"not \\u001bthis\"},"
+		"{\"name\":\"b\",\"decision\":\"allow\"}]}}";
+
+	expect(reply, ARGV("policy", "explain", "--as", "bob", "stop", "x"), 0,
+	       "RULE  DECISION  WHY NOT\n"
+	       "a     deny      not ?this\n"
+	       "b     allow     it matches\n"
+	       "allowed by rule \"b\"\n"
+	       "limit: pids 20\n",
+	       "",
+	       "PolicyExplain\",\"parameters\":{\"verb\":\"stop\",\"as\":\"bob\",\"request\":{\"id\":\"x\"}}");
+	expect("{\"parameters\":{\"allowed\":false,\"why\":\"no rule\",\"rules\":[]}}",
+	       ARGV("policy", "explain", "image.rm", "x:1"), 1, "refused: no rule\n", "",
+	       "PolicyExplain\",\"parameters\":{\"verb\":\"image.rm\",\"request\":{\"ref\":\"x:1\"}}");
+	expect("{\"parameters\":{\"allowed\":true,\"rules\":[]}}",
+	       ARGV("policy", "explain", "attach", "-u", "5", "web", "tool", "--", "x"), 0,
+	       "allowed: no rule says otherwise of root\n", "",
+	       "PolicyExplain\",\"parameters\":{\"verb\":\"attach\",\"request\":{\"user\":\"5\",\"target\":\"web\","
+	       "\"image\":\"tool\",\"args\":[\"x\"]}}");
+	expect_usage(ARGV("policy", "explain"),
+		     "recapctl: policy explain needs a VERB, such as attach (see recapctl policy "
+		     "explain --help)\n");
+	expect_usage(ARGV("policy", "explain", "stop", "x", "y"),
+		     "recapctl: stop takes one ID or REF: what is 'y' for? (see recapctl policy "
+		     "explain --help)\n");
+	expect_usage(ARGV("policy"),
+		     "recapctl: 'policy' needs to know what to do: check or explain (see recapctl "
+		     "--help)\n");
+}
+
+static void policies_are_checked_as_text(void **state)
+{
+	char path[] = "/tmp/recap-policy-XXXXXX", out[64];
+	int fd = mkstemp(path);
+
+	assert_int_equal(fd_write_all(fd, "{}", 2), 0);
+	close(fd);
+	snprintf(out, sizeof(out), "%s: 7 rules\n", path);
+	expect("{\"parameters\":{\"rules\":7}}", ARGV("policy", "check", path), 0, out, "",
+	       "PolicyCheck\",\"parameters\":{\"text\":\"{}\"}");
+	unlink(path);
+	expect("{}", ARGV("policy", "check", "/nonexistent"), 1, "",
+	       "recapctl: cannot read /nonexistent: No such file or directory\n", NULL);
 }
 
 static void status_fails_on_problems(void **state)
@@ -501,7 +603,10 @@ int main(void)
 		cmocka_unit_test(image_load_passes_the_file),
 		cmocka_unit_test(image_load_waits_for_no_fifo),
 		cmocka_unit_test(image_list_and_rm),
+		cmocka_unit_test(image_scan_and_trust),
 		cmocka_unit_test(stats_shows_what_is_not_zero),
+		cmocka_unit_test(policies_are_explained),
+		cmocka_unit_test(policies_are_checked_as_text),
 		cmocka_unit_test(status_fails_on_problems),
 		cmocka_unit_test(terminals_get_only_text),
 		cmocka_unit_test(ages_are_short),

@@ -495,6 +495,26 @@ static void connect_says_what_to_do(void **state)
 	varlink_close(&v);
 }
 
+/* Never fewer than json-c makes, but for the outermost one. */
+static void values_are_counted_unparsed(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+	} all[] = {{"7", 0},
+		   {"[]", 1},
+		   {"[1,2,3]", 3},
+		   {"{},{}", 3},
+		   {"{\"a\":[{},{}]}", 5},
+		   {"\"[,{\"", 0},
+		   {"[\"\\\",[\"]", 1},
+		   {"[\"\\\\\",[]]", 3}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		assert_int_equal(json_count_values(all[i].text, strlen(all[i].text)), all[i].n);
+	assert_int_equal(json_count_values("[,,,", 2), 2);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -519,6 +539,7 @@ int main(void)
 		TEST(lost_connection_is_told),
 		TEST(endless_reply_is_refused),
 		cmocka_unit_test(connect_says_what_to_do),
+		cmocka_unit_test(values_are_counted_unparsed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

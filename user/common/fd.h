@@ -28,6 +28,18 @@ int fd_open_beneath(int dirfd, const char *path, int flags) must_check;
 /* Write all of `len` bytes, over partial writes and EINTR. */
 int fd_write_all(int fd, const void *buf, size_t len) must_check;
 
+/* All of `len` bytes, and no less: -EPIPE where there are fewer. */
+int fd_read_all(int fd, void *buf, size_t len) must_check;
+
+#define FD_SEND_MAX 32
+
+/*
+ * One sendmsg(2) on a Unix socket, without SIGPIPE; up to FD_SEND_MAX descriptors go with the first byte. How much was sent, or
+ * -errno.
+ */
+ssize_t fd_send(int sock, const void *buf, size_t len, const int *fds, unsigned int n_fds,
+		int flags) must_check;
+
 /* Write `text` to an existing file (a cgroup or proc knob) with one write(2). */
 int fd_write_knob(int dirfd, const char *path, const char *text) must_check;
 

@@ -6,8 +6,8 @@
 
 #define JSON_DEPTH 32
 
-int json_parse(const char *text, size_t len, const char *what, struct json_object **ret,
-	       struct error *err)
+static int parse_here(const char *text, size_t len, const char *what, struct json_object **ret,
+		      struct error *err)
 {
 	struct json_tokener *tok;
 	struct json_object *obj;
@@ -41,6 +41,48 @@ int json_parse(const char *text, size_t len, const char *what, struct json_objec
 	}
 	*ret = obj;
 	return 0;
+}
+
+/* A setting of the process, as the log's level is: there is one place where JSON is parsed. */
+static json_parse_fn elsewhere;
+static void *elsewhere_arg;
+
+void json_parse_elsewhere(json_parse_fn fn, void *arg)
+{
+	elsewhere = fn;
+	elsewhere_arg = arg;
+}
+
+int json_parse(const char *text, size_t len, const char *what, struct json_object **ret,
+	       struct error *err)
+{
+	return elsewhere ? elsewhere(elsewhere_arg, text, len, what, ret, err)
+			 : parse_here(text, len, what, ret, err);
+}
+
+/* Commas and opening brackets outside of strings: at least as many as there are values, but for one. */
+size_t json_count_values(const char *text, size_t len)
+{
+	bool in_string = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (in_string && text[i] == '\\')
+			i++;
+		else if (text[i] == '"')
+			in_string = !in_string;
+		else if (!in_string && (text[i] == ',' || text[i] == '[' || text[i] == '{'))
+			n++;
+	}
+	return n;
+}
+
+int json_parse_hostile(const char *text, size_t len, const char *what, struct json_object **ret,
+		       struct error *err)
+{
+	if (json_count_values(text, len) > JSON_VALUES_MAX)
+		return error_set(err, E2BIG, "%s has more than %d values", what, JSON_VALUES_MAX);
+	return json_parse(text, len, what, ret, err);
 }
 
 struct json_object *json_get(struct json_object *obj, const char *key, enum json_type type)
@@ -118,6 +160,29 @@ void json_put_str(struct json_object *obj, const char *key, const char *value)
 		json_put_obj(obj, key, json_object_new_string(value));
 }
 
+struct json_object *json_new_foreign(const char *value, size_t max)
+{
+	size_t len = strnlen(value, max), used = 0;
+	cleanup_free char *text = malloc(3 * len + 1);
+
+	if (!text)
+		abort();
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = value[i];
+
+		if (c >= 0x20 && c < 0x7f && c != '%')
+			text[used++] = (char)c;
+		else
+			used += sprintf(text + used, "%%%02X", c);
+	}
+	return json_object_new_string_len(text, (int)used);
+}
+
+void json_put_foreign(struct json_object *obj, const char *key, const char *value, size_t max)
+{
+	json_put_obj(obj, key, json_new_foreign(value, max));
+}
+
 void json_put_int(struct json_object *obj, const char *key, int64_t value)
 {
 	json_put_obj(obj, key, json_object_new_int64(value));
@@ -141,6 +206,12 @@ void json_put_strv(struct json_object *obj, const char *key, char *const *strv)
 	for (; strv && *strv; strv++)
 		json_object_array_add(a, json_object_new_string(*strv));
 	json_put_obj(obj, key, a);
+}
+
+const char *json_text(struct json_object *o)
+{
+	return json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+							 JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
 void strv_free(char **v)

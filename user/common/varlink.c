@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "common/fd.h"
+
 #define BUFFER_MIN 16384
 
 void varlink_init(struct varlink *v, int fd, size_t max_in)
@@ -210,32 +212,6 @@ unsigned int varlink_take_fds(struct varlink *v, int fds[VARLINK_FDS_MAX])
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-/* One sendmsg(2); the descriptors go with the first byte. */
-static ssize_t send_some(int sock, const char *text, size_t len, const int *fds, unsigned int n_fds,
-			 int flags)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(VARLINK_FDS_MAX * sizeof(int))];
-	} control = {};
-	struct iovec iov = {.iov_base = (char *)text, .iov_len = len};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n;
-
-	if (n_fds) {
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-	}
-	do {
-		n = sendmsg(sock, &msg, flags | MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
-
 /* Forget what was sent, so that a busy connection's buffer does not grow for ever. */
 static void forget_sent(struct varlink *v)
 {
@@ -275,8 +251,8 @@ int varlink_flush(struct varlink *v)
 		bool with_fd = v->sending_fd >= 0 && v->sending_at == v->out_sent;
 		/* A message with a descriptor starts a sendmsg(2) of its own. */
 		size_t end = v->sending_fd >= 0 && !with_fd ? v->sending_at : v->out_len;
-		ssize_t n = send_some(v->fd, v->out + v->out_sent, end - v->out_sent,
-				      &v->sending_fd, with_fd, MSG_DONTWAIT);
+		ssize_t n = fd_send(v->fd, v->out + v->out_sent, end - v->out_sent, &v->sending_fd,
+				    with_fd, MSG_DONTWAIT);
 
 		if (n == -EAGAIN || n == -EWOULDBLOCK)
 			return 0;
@@ -361,7 +337,7 @@ int varlink_call(struct varlink *v, const char *method, struct json_object *para
 		return error_set(err, EMSGSIZE, "the arguments are too long: recapd takes %d bytes",
 				 VARLINK_MESSAGE_MAX);
 	for (len++; len;) {
-		ssize_t n = send_some(v->fd, text, len, fds, n_fds, 0);
+		ssize_t n = fd_send(v->fd, text, len, fds, n_fds, 0);
 
 		if (n == -EPIPE || n == -ECONNRESET)
 			return lost(0, err);

@@ -13,6 +13,7 @@
 struct blob {
 	struct descriptor desc;
 	struct digest *digest;
+	struct progress *progress;
 	uint64_t got;
 	int fd;
 	char piece[BLOB_PIECE];
@@ -94,6 +95,11 @@ void blob_close(struct blob *blob)
 	free(blob);
 }
 
+void blob_show_progress(struct blob *blob, struct progress *progress)
+{
+	blob->progress = progress;
+}
+
 ssize_t blob_read(void *ctx, const void **ret_buf, struct error *err)
 {
 	struct blob *blob = ctx;
@@ -109,6 +115,7 @@ ssize_t blob_read(void *ctx, const void **ret_buf, struct error *err)
 	if (blob->got > blob->desc.size)
 		return image_invalid(err, "blob %s is longer than announced", blob->desc.digest);
 	digest_update(blob->digest, blob->piece, n);
+	progress_add(blob->progress, n);
 	*ret_buf = blob->piece;
 	return n;
 }
@@ -162,7 +169,7 @@ int blob_json(int layout, const struct descriptor *desc, const char *what, struc
 		r = blob_verify(blob, err);
 	if (r < 0)
 		return r;
-	if (json_parse(text, desc->size, what, ret, &why) < 0)
+	if (json_parse_hostile(text, desc->size, what, ret, &why) < 0)
 		return image_invalid(err, "%s", why.msg);
 	return 0;
 }

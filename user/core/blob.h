@@ -8,6 +8,7 @@
 
 #include "common/json.h"
 #include "core/digest.h"
+#include "core/progress.h"
 
 #define BLOB_JSON_MAX (4 << 20) /* as the registries */
 
@@ -37,6 +38,9 @@ static inline void blob_closep(struct blob **blob)
 	blob_close(*blob);
 }
 #define cleanup_blob cleanup(blob_closep)
+
+/* Tell of the bytes that are read from here on. `progress` may be NULL. */
+void blob_show_progress(struct blob *blob, struct progress *progress);
 
 /* The `read` of a struct tar_source; `ctx` is a blob. */
 ssize_t blob_read(void *ctx, const void **ret_buf, struct error *err);

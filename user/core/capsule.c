@@ -2,16 +2,19 @@
 #include "core/capsule.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "core/holders.h"
 #include "core/record.h"
 #include "core/capsule_internal.h"
 
@@ -20,10 +23,13 @@
 #define RUN_CHECK	MS(2000) /* between looks at a capsule that runs undisturbed */
 #define KILL_INTERVAL	MS(20)
 #define FREEZE_AFTER	3	 /* rounds of SIGKILL before the cgroup is frozen for the next */
+#define BLIND_MAX	5	 /* rounds that find nobody where somebody lives */
 #define DRAIN_DEADLINE	MS(5000) /* from the first SIGKILL to quarantine */
 #define ESCAPE_DEADLINE MS(1000) /* from the empty tree to quarantine */
 #define RETRY_FIRST	MS(1)
 #define RETRY_MAX	MS(100)
+#define RETRY_LEAST \
+	MS(16) /* so often, whoever began to wait: the deadline may have passed while there was no recapd */
 #define QUARANTINE_POLL MS(200)
 
 /* ---- time -------------------------------------------------------------------------------------- */
@@ -74,8 +80,9 @@ static void on_timer(uint32_t events, void *arg)
 /* ---- the set ----------------------------------------------------------------------------------- */
 
 int capsule_set_new(struct loop *loop, struct track *track, struct workshop *workshop,
-		    struct cgroup_root *cgroups, struct inventory *inv, int log_dir,
-		    capsule_event_fn fn, void *arg, struct capsule_set **ret, struct error *err)
+		    struct cgroup_root *cgroups, struct inventory *inv, struct injector *injector,
+		    int log_dir, capsule_event_fn fn, void *arg, struct capsule_set **ret,
+		    struct error *err)
 {
 	struct capsule_set *set = calloc(1, sizeof(*set));
 
@@ -87,21 +94,32 @@ int capsule_set_new(struct loop *loop, struct track *track, struct workshop *wor
 		.workshop = workshop,
 		.cgroups = cgroups,
 		.inv = inv,
+		.injector = injector,
 		.log_dir = log_dir,
 		.fn = fn,
 		.arg = arg,
 		.timer.fd = -1,
 		.timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK),
 	};
+	residue_windows_init(&set->windows);
 	if (set->timer_fd < 0 ||
 	    loop_add(loop, &set->timer, set->timer_fd, EPOLLIN, on_timer, set) < 0) {
 		error_sys(err, errno, "cannot make a timer");
 		capsule_set_free(set);
 		return -err->code;
 	}
-	berth_prepare(set);
 	*ret = set;
 	return 0;
+}
+
+void capsule_set_ready(struct capsule_set *set)
+{
+	berth_prepare(set);
+}
+
+void capsule_set_forget_image(struct capsule_set *set)
+{
+	berth_drop(set);
 }
 
 void capsule_each(struct capsule_set *set, void (*fn)(struct capsule *c, void *arg), void *arg)
@@ -170,9 +188,29 @@ bool capsule_is_quarantined(const struct capsule *c)
 	return c->state == CAPSULE_STATE_QUARANTINED;
 }
 
+bool capsule_is_recorded(const struct capsule *c)
+{
+	return c->slot->note.recorded;
+}
+
+struct ledger_place *capsule_told_at(struct capsule *c)
+{
+	return c->slot->note.told_at;
+}
+
 bool capsule_is_detached(const struct capsule *c)
 {
 	return c->detached;
+}
+
+bool capsule_has_started(const struct capsule *c)
+{
+	return c->k.exec_ns;
+}
+
+uint32_t capsule_caller(const struct capsule *c)
+{
+	return c->caller;
 }
 
 const struct error *capsule_error(const struct capsule *c)
@@ -190,8 +228,27 @@ struct json_object *capsule_json(struct capsule *c)
 
 /* ---- the end of one ---------------------------------------------------------------------------- */
 
-/* Everything that a capsule holds is let go here, from whatever state; what it does not hold is skipped. */
-void capsule_free(struct capsule *c)
+struct capsule *capsule_new(struct capsule_set *set)
+{
+	struct capsule *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->set = set;
+	c->state = CAPSULE_STATE_CREATED;
+	c->pidfd = c->pidfd_source.fd = c->target.pidfd = c->target.procfd = c->target.root = -1;
+	for (int i = 0; i < TARGET_NS_COUNT; i++)
+		c->target.ns[i] = -1;
+	c->cow = COW_NONE;
+	cgroup_none(&c->cgroup);
+	residue_init(&c->residue);
+	c->grace_ns = LEFTOVER_GRACE;
+	c->next = set->first;
+	set->first = c;
+	return c;
+}
+
+static void unlink_capsule(struct capsule *c)
 {
 	struct capsule **p;
 
@@ -199,31 +256,49 @@ void capsule_free(struct capsule *c)
 		;
 	if (*p)
 		*p = c->next;
+}
+
+static void let_go_of_slot(struct capsule *c)
+{
+	if (c->slot)
+		__atomic_store_n(&c->slot->note.id, 0, __ATOMIC_RELEASE);
+	if (!c->keeper)
+		injector_slot_free(c->set->injector, c->slot);
+	keeper_unref(c->keeper);
+}
+
+/* For the next capsule of a target that lives on: its namespaces are not to outlive it. */
+static void let_go_of_windows(struct capsule *c)
+{
+	struct capsule_set *set = c->set;
+	bool lives = inventory_has(set->inv, c->target.id);
+
+	residue_done(&c->residue, lives ? &set->windows : NULL);
+	if (lives)
+		set->windows_target = c->target.id;
+}
+
+/* Everything that a capsule holds is let go here, from whatever state; what it does not hold is skipped. */
+void capsule_free(struct capsule *c)
+{
+	unlink_capsule(c);
 	/* Still there only when recapd ends while the layer is quarantined; busy only when tasks are. */
 	if (cgroup_remove(c->set->cgroups, &c->cgroup) < 0)
 		log_warn("capsule %s: its cgroup is still busy", c->name);
+	fd_close(c->cow.probe_fd);
 	loop_remove(c->set->loop, &c->pidfd_source);
 	fd_close(c->pidfd);
 	target_close(&c->target);
 	target_name_clear(&c->target_name);
-	inject_report_free(c->report);
+	starter_end(&c->starter);
+	let_go_of_slot(c);
+	json_object_put(c->facts);
 	strv_free(c->argv);
 	free(c->image_ref);
 	free(c->image_digest);
 	free(c->holders);
+	residue_free(&c->residue);
 	free(c);
-}
-
-void capsule_set_free(struct capsule_set *set)
-{
-	if (!set)
-		return;
-	while (set->first)
-		capsule_free(set->first);
-	berth_drop(set);
-	loop_remove(set->loop, &set->timer);
-	fd_close(set->timer_fd);
-	free(set);
 }
 
 static void account(const struct capsule *c)
@@ -239,28 +314,77 @@ static void account(const struct capsule *c)
 		track_latency_add(c->set->track, c->image_ref, all[i].phase, all[i].us);
 }
 
-/* The layer is gone: tell, then do the books, which nobody waits for. */
-static void finish(struct capsule *c)
+/* The books of those that have finished, which nobody waits for, and what the next one will need. */
+static void do_books(void *arg)
 {
-	struct capsule_set *set = c->set;
-	bool resolved = c->state == CAPSULE_STATE_QUARANTINED;
+	struct capsule_set *set = arg;
+	struct capsule *c;
 
-	c->done_ns = clock_boot_ns();
-	c->lost_events = track_counter(set->track, "events_lost") - c->lost_events0;
-	c->state = c->error.code ? CAPSULE_STATE_FAILED : CAPSULE_STATE_DROPPED;
-	record_times(c);
-	set->fn(c, CAPSULE_DONE, set->arg);
-	track_capsule_remove(set->track, c->id);
-	if (resolved)
-		track_count(set->track, "quarantine_resolved");
-	track_count(set->track, c->error.code ? "attach_failed" : "escapes_proven");
-	if (!c->error.code)
-		account(c);
-	capsule_free(c);
+	while ((c = set->finished)) {
+		set->finished = c->next;
+		if (!c->error.code)
+			account(c);
+		/* Its record is kept before what it could be made of again goes. */
+		set->fn(c, CAPSULE_GONE, set->arg);
+		track_capsule_remove(set->track, c->id);
+		let_go_of_windows(c);
+		capsule_free(c);
+	}
 	berth_prepare(set);
 }
 
+void capsule_set_tidy(struct capsule_set *set)
+{
+	loop_defer(set->loop, do_books, set);
+}
+
+void capsule_set_free(struct capsule_set *set)
+{
+	if (!set)
+		return;
+	do_books(set);
+	while (set->first)
+		capsule_free(set->first);
+	residue_windows_close(&set->windows);
+	berth_drop(set);
+	loop_remove(set->loop, &set->timer);
+	fd_close(set->timer_fd);
+	free(set);
+}
+
+/* The layer is gone: tell. */
+static void finish(struct capsule *c)
+{
+	struct capsule_set *set = c->set;
+
+	/* Where a recapd before us had come this far and may have told it: as it was. A quarantine was before. */
+	if (c->done_ns < c->escaped_ns)
+		c->done_ns = clock_boot_ns();
+	c->lost_events = track_counter(set->track, "events_lost") - c->lost_events0;
+	c->state = c->error.code ? CAPSULE_STATE_FAILED : CAPSULE_STATE_DROPPED;
+	record_times(c);
+	capsule_note_again(c);
+	/* By whichever recapd: the one that quarantined it may have died over that. */
+	if (c->slot->note.counted[COUNT_QUARANTINED])
+		capsule_count_once(c, COUNT_RESOLVED);
+	if (!c->slot->note.counted[COUNT_STARTED])
+		capsule_count_once(c, COUNT_REFUSED);
+	capsule_count_once(c, c->error.code ? COUNT_FAILED : COUNT_PROVEN);
+	set->fn(c, CAPSULE_DONE, set->arg);
+	c->slot->note.recorded = true;
+	unlink_capsule(c);
+	c->next = set->finished;
+	set->finished = c;
+	capsule_set_tidy(set);
+}
+
 /* ---- draining ---------------------------------------------------------------------------------- */
+
+/* Whom no walk may signal: our init, while its PID is its own. */
+static pid_t spared(const struct capsule *c)
+{
+	return c->reaped ? 0 : c->pid;
+}
 
 static void enter_draining(struct capsule *c, uint64_t now)
 {
@@ -269,13 +393,14 @@ static void enter_draining(struct capsule *c, uint64_t now)
 	c->state = CAPSULE_STATE_DRAINING;
 	c->drain_ns = now;
 	c->kill_ns = now + c->grace_ns;
+	capsule_note_again(c);
 	capsule_wake_at(c, c->kill_ns);
 	/* The usual end: the tool was the whole tree and init is on its way out. Nobody to ask. */
 	if (c->k.live <= (c->reaped ? 0u : 1u) && !c->reason)
 		return;
 	track_capsule_state(c->set->track, c->id, RECAP_CAPSULE_DRAINING);
 	if (c->grace_ns)
-		sent = track_capsule_signal(c->set->track, c->id, SIGTERM, c->pid);
+		sent = track_capsule_signal(c->set->track, c->id, SIGTERM, spared(c));
 	if (sent > 0)
 		c->killed = sent;
 }
@@ -286,23 +411,34 @@ static void freeze(struct capsule *c, bool on)
 		log_debug("ignoring that the cgroup of %s cannot be frozen", c->name);
 }
 
+/* Whom our init waits for: the living, and the dead that who traces them has not let go of. Without it they would be the target's. */
+static bool init_is_needed(const struct capsule *c)
+{
+	return !c->reaped &&
+	       (c->k.live > 1 || track_capsule_dead(c->set->track, c->id, c->pid) > 0);
+}
+
 /*
- * One round of SIGKILL. Init is spared: it ends by itself once it has reaped the rest, and without it the rest would be the target's
- * to reap. A tree that forks faster than we kill is frozen first, so that it stands still; at the very end all of it goes, init included.
+ * One round of SIGKILL. Init is spared: it ends by itself once it has reaped the rest. A tree that forks faster than we kill is
+ * frozen first, so that it stands still; when nothing is left for init to wait for and it is still there, it goes as well. So it does
+ * where the walk does not find those who live: their cgroup is the only way to them, and init is in it.
  */
 static void kill_round(struct capsule *c, uint64_t now)
 {
-	bool last = c->rounds > 25 || (c->k.live <= 1 && c->rounds > 5);
+	bool last = c->rounds > 5 && !init_is_needed(c);
 	int sent;
 
 	if (!c->rounds++)
 		c->first_kill_ns = now;
 	if (c->rounds > FREEZE_AFTER)
 		freeze(c, true);
-	sent = track_capsule_signal(c->set->track, c->id, SIGKILL, last ? 0 : c->pid);
+	sent = track_capsule_signal(c->set->track, c->id, SIGKILL, last ? 0 : spared(c));
+	c->blind = sent > 0 || c->k.live <= 1 ? 0 : c->blind + 1;
+	if (c->blind > BLIND_MAX)
+		sent = (int)c->k.live - !c->reaped;
 	if (sent > 0 && !c->killed)
 		c->killed = sent;
-	if (last)
+	if (last || c->blind > BLIND_MAX)
 		cgroup_kill(&c->cgroup);
 	if (c->rounds > FREEZE_AFTER && sent == 0)
 		freeze(c, false);
@@ -310,44 +446,92 @@ static void kill_round(struct capsule *c, uint64_t now)
 	capsule_wake_at(c, c->kill_ns);
 }
 
+/* The starter is in the capsule's mount namespace as well, and may be at its end still. */
+static void look_for_files(struct capsule *c)
+{
+	starter_reap(&c->starter);
+	residue_files_after(&c->residue, &c->slot->report.watch,
+			    c->k.live || !c->reaped || c->starter.pid > 0);
+}
+
+/*
+ * Once: at the tree's end, or when what is left of it does not end. Init alone changes nothing; but it is waited for, since the last
+ * of the others lets go of its sockets only after its exit was traced.
+ */
+static void look_for_residue(struct capsule *c)
+{
+	if (!c->k.exec_ns)
+		return;
+	if (c->residue.files_asked)
+		look_for_files(c);
+	residue_after(&c->residue);
+}
+
 /* ---- quarantine -------------------------------------------------------------------------------- */
 
 #define HOLDERS_MAX 64
 
-/* Who is it? Tasks of the tree that do not die come first, then whoever else the kernel knows to hold the layer. */
-static void find_holders(struct capsule *c)
+static bool is_known(const struct capsule *c, const struct recap_holder_record *h)
+{
+	for (size_t i = 0; i < c->n_holders; i++) {
+		const struct recap_holder_record *k = &c->holders[i];
+
+		if (k->tgid == h->tgid && (!k->kind || (k->kind == h->kind && k->fd == h->fd)))
+			return true;
+	}
+	return false;
+}
+
+/* What one search found (or -errno) joins those that are known: each once, and of a task of the tree's no more than that. */
+static void add_holders(struct capsule *c, const struct recap_holder_record *found, int n,
+			pid_t except)
+{
+	if (n < 0)
+		log_warn("cannot look for the holders of %s: %s", c->name, strerror(-n));
+	for (int i = 0; i < n && c->n_holders < HOLDERS_MAX; i++)
+		if (found[i].tgid != (__u32)except && !is_known(c, &found[i]))
+			c->holders[c->n_holders++] = found[i];
+}
+
+/* Who is it? Tasks of the tree come first, then whoever else holds the layer. Our init is it only when nobody else is. */
+void capsule_find_holders(struct capsule *c)
 {
 	struct recap_holder_record found[HOLDERS_MAX];
-	int n = 0, more;
+	struct track *t = c->set->track;
+	bool tree = c->k.live || !c->reaped;
+	pid_t init = init_is_needed(c) ? c->pid : 0;
 
-	if (c->k.live)
-		n = track_capsule_tasks(c->set->track, c->id, found, HOLDERS_MAX);
-	if (n < 0)
-		n = 0;
-	c->cow.wanted.mnt_id = c->k.mnt_id;
-	/* Where the probe did not say that the layer is held, its numbers may be those of another by now. */
-	more = !c->held && !c->k.live
-		       ? 0
-		       : track_holders(c->set->track, &c->cow.wanted, found + n, HOLDERS_MAX - n);
-	if (more < 0)
-		log_warn("cannot look for the holders of %s: %s", c->name, strerror(-more));
-	else
-		n += more;
 	free(c->holders);
-	c->holders = calloc(n + 1, sizeof(*c->holders));
-	c->n_holders = c->holders ? n : 0;
-	if (c->holders)
-		memcpy(c->holders, found, n * sizeof(*found));
+	c->n_holders = 0;
+	c->holders = calloc(HOLDERS_MAX, sizeof(*c->holders));
+	if (!c->holders)
+		return;
+	if (tree)
+		add_holders(c, found, track_capsule_tasks(t, c->id, found, HOLDERS_MAX), init);
+	/* Where the probe did not say that the layer is held, its numbers may be those of another by now. */
+	if (!c->held && !tree)
+		return;
+	c->cow.wanted.mnt_id = c->k.mnt_id;
+	add_holders(c, found, track_holders(t, &c->cow.wanted, found, HOLDERS_MAX), init);
+	add_holders(c, found,
+		    holders_mounts(&c->cow.wanted, workshop_inode(c->workshop), found, HOLDERS_MAX),
+		    init);
 }
 
 static void enter_quarantine(struct capsule *c)
 {
 	c->state = CAPSULE_STATE_QUARANTINED;
 	c->done_ns = clock_boot_ns();
-	find_holders(c);
+	/* Who is let go of must be able to end, and init to reap it. */
+	freeze(c, false);
+	capsule_find_holders(c);
+	look_for_residue(c);
+	/* This may last, and is not to keep the target's namespaces. */
+	let_go_of_windows(c);
 	record_times(c);
+	capsule_note_again(c);
+	capsule_count_once(c, COUNT_QUARANTINED);
 	track_capsule_state(c->set->track, c->id, RECAP_CAPSULE_QUARANTINED);
-	track_count(c->set->track, "quarantined");
 	log_warn("capsule %s (%s in %s) is quarantined: %zu holders of its layer", c->name,
 		 c->image_ref, c->target_name.name, c->n_holders);
 	capsule_wake_at(c, c->done_ns + QUARANTINE_POLL);
@@ -360,16 +544,26 @@ static void enter_quarantine(struct capsule *c)
 static bool drop(struct capsule *c)
 {
 	struct error err;
-	int r = cow_drop(c->set->workshop, &c->cow, &err);
+	int r = cow_drop(c->workshop, &c->cow, &err);
 
 	if (r < 0) {
 		log_warn("capsule %s: %s", c->name, err.msg);
 		return false;
 	}
+	capsule_note_again(c);
 	r = cgroup_remove(c->set->cgroups, &c->cgroup);
 	if (r < 0)
 		log_debug("capsule %s: its cgroup is still busy", c->name);
 	return r == 0;
+}
+
+/*
+ * Sockets that are in flight to each other, with a descriptor of the layer, hold it until the kernel's garbage collector has been
+ * there, which closing any Unix socket starts (unix_gc()).
+ */
+static void collect_sockets(void)
+{
+	fd_close(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 }
 
 /*
@@ -381,10 +575,16 @@ static bool try_escape(struct capsule *c, uint64_t now)
 	struct error err;
 	int busy;
 
-	if (!c->escape_ns)
-		c->escape_ns = now;
-	/* Dropped already, where only the cgroup was busy for a moment longer. */
-	busy = c->cow.attached ? cow_busy(c->set->workshop, &c->cow, &err) : 0;
+	if (!c->escape_ns) {
+		look_for_residue(c);
+		c->escape_ns = clock_boot_ns();
+		capsule_note_again(c);
+	}
+	/*
+	 * Once it has agreed it is not asked again: what nothing holds nobody can get hold of, and a drop that was cut short may have
+	 * left an ext4 that was shut down, on which no probe can be mounted.
+	 */
+	busy = c->cow.attached && !c->escaped_ns ? cow_busy(c->workshop, &c->cow, &err) : 0;
 	if (busy < 0)
 		log_warn("capsule %s: %s", c->name, err.msg);
 	c->overlay_busy = busy != 0;
@@ -392,10 +592,14 @@ static bool try_escape(struct capsule *c, uint64_t now)
 	/* Tasks without a tag are signalled by no walk, but they are in the cgroup. */
 	if (c->held && c->k.untracked)
 		cgroup_kill(&c->cgroup);
+	if (c->held)
+		collect_sockets();
 	if (busy != 0)
 		return false;
-	if (!c->escaped_ns)
+	if (!c->escaped_ns) {
 		c->escaped_ns = clock_boot_ns();
+		capsule_note_again(c);
+	}
 	if (!drop(c))
 		return false;
 	finish(c);
@@ -407,7 +611,7 @@ static void retry_escape(struct capsule *c, uint64_t now)
 {
 	if (c->state == CAPSULE_STATE_QUARANTINED) {
 		capsule_wake_at(c, now + QUARANTINE_POLL);
-	} else if (now > c->escape_ns + ESCAPE_DEADLINE) {
+	} else if (now > c->escape_ns + ESCAPE_DEADLINE && c->retry_ns >= RETRY_LEAST) {
 		enter_quarantine(c);
 	} else {
 		c->retry_ns = c->retry_ns ? c->retry_ns * 2 : RETRY_FIRST;
@@ -422,13 +626,21 @@ static void retry_escape(struct capsule *c, uint64_t now)
 /* Why the tool never ran, where the child could not say it itself. */
 static void injection_failed(struct capsule *c)
 {
-	if (c->report->error.code && inventory_has(c->set->inv, c->target.id)) {
-		c->error = c->report->error;
+	if (c->slot->report.error.code && inventory_has(c->set->inv, c->target.id)) {
+		c->error = c->slot->report.error;
 		c->error.msg[sizeof(c->error.msg) - 1] = '\0';
 		c->error.name[sizeof(c->error.name) - 1] = '\0';
+	} else if (c->k.untracked) {
+		/* Its exec and exit were not seen; it may have run. */
+		error_set(
+			&c->error, ENOMEM,
+			"the kernel had no memory to track the tool with, and how it fared is not known");
 	} else if (!inventory_has(c->set->inv, c->target.id)) {
 		error_named(&c->error, ESRCH, "TargetGone",
 			    "the target %s ended before the tool could start", c->target_name.name);
+	} else if (c->keeper && !c->k.init_pid) {
+		error_named(&c->error, ECANCELED, "Restarted",
+			    "recapd was restarted before the tool could start; try again");
 	} else {
 		error_set(&c->error, ECANCELED,
 			  "the injected process was ended before the tool could start%s%s",
@@ -443,6 +655,8 @@ static const char *end_reason(struct capsule *c, uint64_t now)
 		return "timeout";
 	if (!c->k.exec_ns && now >= c->created_ns + INJECT_DEADLINE)
 		return "injection took too long";
+	if (c->rejoin_ns && now >= c->rejoin_ns)
+		return "client-gone";
 	/* The end of a PID namespace is a SIGKILL to all in it. */
 	if ((c->k.exit_ns ? WIFSIGNALED(c->k.tool_status) && WTERMSIG(c->k.tool_status) == SIGKILL
 			  : c->reaped) &&
@@ -468,10 +682,13 @@ static void step_running(struct capsule *c, uint64_t now)
 		enter_draining(c, now);
 		return;
 	}
+	starter_reap(&c->starter);
 	/* Hints may be lost, and a target may stop our init, whose exit is one: look now and then. */
 	next = now + RUN_CHECK;
 	if (c->timeout_ns && c->timeout_ns < next)
 		next = c->timeout_ns;
+	if (c->rejoin_ns && c->rejoin_ns < next)
+		next = c->rejoin_ns;
 	capsule_wake_at(c, next);
 }
 
@@ -489,16 +706,50 @@ static void step_draining(struct capsule *c, uint64_t now)
 		capsule_wake_at(c, c->kill_ns);
 }
 
+/* Init has gone, or nobody watches it (epoll_ctl(2) failed): ask. */
+static void reap_init(struct capsule *c)
+{
+	struct pollfd end = {.fd = c->pidfd, .events = POLLIN};
+	siginfo_t info = {};
+
+	/* An adopted one is another's child. */
+	if (c->keeper)
+		c->reaped = poll(&end, 1, 0) > 0;
+	else if (waitid(P_PIDFD, c->pidfd, &info, WEXITED | WNOHANG) == 0)
+		c->reaped = info.si_pid != 0;
+	else
+		log_warn("capsule %s: waitid: %s", c->name, strerror(errno));
+}
+
+/* Init that says so once the tool was executed could not seal itself, and ended. */
+static bool init_took_tool_along(const struct capsule *c)
+{
+	return c->reaped && c->k.exec_ns && c->slot->report.error.code && c->k.exit_ns &&
+	       WIFSIGNALED(c->k.tool_status) && WTERMSIG(c->k.tool_status) == SIGKILL;
+}
+
 void capsule_step(struct capsule *c)
 {
 	uint64_t now = clock_boot_ns();
+	int r;
 
-	if (track_capsule_get(c->set->track, c->id, &c->k) < 0) {
+	if (!c->reaped && c->pidfd_source.fd < 0)
+		reap_init(c);
+	r = track_capsule_get(c->set->track, c->id, &c->k);
+	if (r < 0 && r != -ENOENT) {
+		/* No memory for the look: what the tree did since the last one is not to be guessed at. */
+		log_warn("capsule %s: cannot look up its counts: %s", c->name, strerror(-r));
+		capsule_wake_at(c, now + RETRY_MAX);
+		return;
+	}
+	if (r < 0) {
 		/* Somebody removed the entry from the pinned map: nothing counts this tree any more. */
 		log_error("capsule %s has lost its entry in the map", c->name);
 		c->k.live = 0;
 		c->k.untracked++;
 	}
+	if (!c->reason && init_took_tool_along(c))
+		c->reason = "its init could not be confined";
 	if (c->state == CAPSULE_STATE_CREATED || c->state == CAPSULE_STATE_RUNNING)
 		step_running(c, now);
 	if (c->state == CAPSULE_STATE_DRAINING)
@@ -512,7 +763,8 @@ void capsule_step(struct capsule *c)
 			retry_escape(c, now);
 	} else if (c->state == CAPSULE_STATE_QUARANTINED) {
 		/* A task that outlived SIGKILL (traced, or asleep in the kernel) may be ready to go now. */
-		if (track_capsule_signal(c->set->track, c->id, SIGKILL, 0) < 0)
+		if (track_capsule_signal(c->set->track, c->id, SIGKILL,
+					 init_is_needed(c) ? c->pid : 0) < 0)
 			log_debug("ignoring that the tasks of %s cannot be walked", c->name);
 		capsule_wake_at(c, now + QUARANTINE_POLL);
 	}
@@ -551,6 +803,13 @@ void capsule_stop_all(struct capsule_set *set, const char *reason, uint64_t grac
 
 int capsule_signal(struct capsule *c, int sig)
 {
+	/* What would end the tool ends it before it has begun. */
+	if (track_capsule_get(c->set->track, c->id, &c->k) == 0 && !c->k.tool_pid &&
+	    (sig == SIGINT || sig == SIGTERM || sig == SIGHUP || sig == SIGQUIT ||
+	     sig == SIGKILL)) {
+		capsule_stop(c, "signalled", 0);
+		return 0;
+	}
 	return track_tool_signal(c->set->track, c->id, sig);
 }
 
@@ -558,6 +817,9 @@ void capsule_set_hint(struct capsule_set *set, const struct recap_event *e)
 {
 	struct capsule *c, *next;
 
+	if (e->type == RECAP_EVENT_CONTAINER && set->windows.kinds &&
+	    !inventory_has(set->inv, set->windows_target))
+		residue_windows_close(&set->windows);
 	for (c = set->first; c; c = next) {
 		next = c->next;
 		if (e->type != RECAP_EVENT_CONTAINER) {
@@ -573,11 +835,7 @@ void capsule_set_hint(struct capsule_set *set, const struct recap_event *e)
 void capsule_on_init_exit(uint32_t events, void *arg)
 {
 	struct capsule *c = arg;
-	siginfo_t info;
 
-	if (waitid(P_PIDFD, c->pidfd, &info, WEXITED | WNOHANG) < 0)
-		log_warn("capsule %s: waitid: %s", c->name, strerror(errno));
 	loop_remove(c->set->loop, &c->pidfd_source);
-	c->reaped = true;
 	capsule_step(c);
 }

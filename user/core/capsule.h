@@ -14,16 +14,25 @@
 #include "core/cgroup.h"
 #include "core/cow.h"
 #include "core/image.h"
-#include "core/inject.h"
+#include "core/injector.h"
 #include "core/inventory.h"
+#include "core/ledger.h"
 #include "core/loop.h"
 #include "core/sandbox.h"
 #include "core/track.h"
 
-#define CAPSULE_COW_DEFAULT (64ull << 20) /* bytes that a tool may write */
+/* Bytes that a tool may write, to a layer in memory and on disk. */
+#define CAPSULE_COW_DEFAULT	 (64ull << 20)
+#define CAPSULE_COW_DISK_DEFAULT (1ull << 30)
+
+#define CAPSULE_NOFILE_SOFT 1024   /* open files of a process: what select(2) can take, */
+#define CAPSULE_NOFILE_HARD 524288 /* and what tools may raise it to */
 
 struct capsule;
 struct capsule_set;
+
+/* The most open files that a process of a capsule's can be given: recapd's own hard limit, which it never raises. */
+unsigned int capsule_nofile_max(void);
 
 /* What a run is asked to be. Everything is borrowed until capsule_start() returns. */
 struct capsule_request {
@@ -35,35 +44,65 @@ struct capsule_request {
 	char *const *env;    /* KEY=VALUE, over the image's */
 	const char *user;    /* NULL: the image's */
 	const char *workdir; /* NULL: the image's */
+	const char *why;     /* the caller's reason, for the record; or NULL */
 	unsigned int namespaces; /* mask of 1 << enum target_ns */
 	enum target_root target_root;
 	struct sandbox sandbox;
+	struct sock_fprog profile; /* with SANDBOX_PROFILE */
 	struct cgroup_limits limits;
+	unsigned int nofile; /* open files of a process; 0: as usual */
 	uint64_t cow_size;   /* bytes */
+	bool cow_disk;	     /* the layer is on disk */
 	uint64_t timeout_ns; /* 0: none */
 	uint64_t arrived_ns; /* CLOCK_BOOTTIME when the request came: where `resolve` starts */
 	int stdio[3];	     /* of the tool; -1: /dev/null; not used with `detach` */
 	bool terminal, detach;
+	const char *token;	    /* by which its client finds it again; NULL: it will not */
+	bool refuse_residue;	    /* any is an exit status of 123 */
+	struct json_object *caller; /* uid, gid, pid, command of who asks: for the record */
+	uint64_t number;	    /* of the request in the audit; 0: none */
+	struct json_object *target_details; /* members for the record's `target`, or NULL */
 };
 
 enum capsule_event {
 	CAPSULE_STARTED, /* a detached tool runs */
-	CAPSULE_DONE, /* dropped, or failed to start: the last event, the capsule goes after it */
+	CAPSULE_DONE,	 /* dropped, or failed to start */
+	CAPSULE_GONE,	 /* the last event, a moment after that: the capsule itself goes after it */
 	CAPSULE_QUARANTINED, /* may take long to be resolved; CAPSULE_DONE follows then */
 };
 
 /* Told to whoever keeps the set. The capsule is borrowed. */
 typedef void (*capsule_event_fn)(struct capsule *c, enum capsule_event event, void *arg);
 
+/* An empty set. capsule_set_ready(), once what an earlier recapd left behind has been seen to, makes ready for the first attach. */
 int capsule_set_new(struct loop *loop, struct track *track, struct workshop *workshop,
-		    struct cgroup_root *cgroups, struct inventory *inv, int log_dir,
-		    capsule_event_fn fn, void *arg, struct capsule_set **ret,
+		    struct cgroup_root *cgroups, struct inventory *inv, struct injector *injector,
+		    int log_dir, capsule_event_fn fn, void *arg, struct capsule_set **ret,
 		    struct error *err) must_check;
+
+/*
+ * Go on with the capsules of a recapd that died, as far as its keeper kept their notes; once, when the set is new. The others of its
+ * capsules are the caller's to end: track_capsule_ids() has them all, and capsule_find() these. A client has
+ * CAPSULE_REJOIN_S seconds to come back to the one that it attached. -errno where keepers cannot be reached: then nothing has happened.
+ */
+#define CAPSULE_REJOIN_S 15
+int capsule_adopt(struct capsule_set *set, const struct keeper *own) must_check;
+
+/* The one with that token, whose client (`uid`: root, or who attached it) is there again; NULL. */
+struct capsule *capsule_rejoin(struct capsule_set *set, const char *token, uint32_t uid);
 
 /* No capsule may run; those in quarantine are left to the kernel, which keeps each layer as long as its holder. */
 void capsule_set_free(struct capsule_set *set);
 
-/* Start one. On failure nothing is left of it. *ret is borrowed: it lives until CAPSULE_DONE. */
+void capsule_set_ready(struct capsule_set *set);
+
+/* Let go of what is kept of images for the next attach: one of them is about to be removed. */
+void capsule_set_forget_image(struct capsule_set *set);
+
+/* All that the request will execute, entrypoint and arguments; the caller's to strv_free(). */
+int capsule_command(const struct capsule_request *req, char ***ret, struct error *err) must_check;
+
+/* Start one. On failure nothing is left of it. *ret is borrowed: it lives until CAPSULE_GONE. */
 int capsule_start(struct capsule_set *set, const struct capsule_request *req, struct capsule **ret,
 		  struct error *err) must_check;
 
@@ -91,6 +130,15 @@ const char *capsule_name(const struct capsule *c);
 const char *capsule_image_digest(const struct capsule *c);
 bool capsule_is_quarantined(const struct capsule *c);
 bool capsule_is_detached(const struct capsule *c);
+
+/* Whether its end has been told (CAPSULE_DONE), by this recapd or one before it: it is in the audit. */
+bool capsule_is_recorded(const struct capsule *c);
+
+/* For the audit: where its two lines of results were about to be written. They outlive recapd, and are the capsule's. */
+struct ledger_place *capsule_told_at(struct capsule *c);
+
+bool capsule_has_started(const struct capsule *c); /* its tool runs, or has run */
+uint32_t capsule_caller(const struct capsule *c);  /* user ID */
 
 /* Why the tool never ran; NULL when it did (or still may). */
 const struct error *capsule_error(const struct capsule *c);

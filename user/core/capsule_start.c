@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* How a capsule starts: resolve, prepare, inject. */
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "common/fd.h"
 #include "common/log.h"
@@ -13,7 +19,7 @@
  * docker run's rule: an entrypoint given with the run leaves the image's command out; arguments replace it. An empty
  * one is none.
  */
-static int make_argv(const struct capsule_request *req, char ***ret, struct error *err)
+int capsule_command(const struct capsule_request *req, char ***ret, struct error *err)
 {
 	static char *const none[] = {NULL};
 	char *const *entry = !req->entrypoint	? req->image->entrypoint
@@ -63,76 +69,83 @@ static char **merge_env(const struct capsule_request *req)
 	return v;
 }
 
-static struct capsule *capsule_new(struct capsule_set *set, const struct capsule_request *req)
+static unsigned int min_of(unsigned int a, unsigned int b)
 {
-	struct capsule *c = calloc(1, sizeof(*c));
+	return a < b ? a : b;
+}
+
+unsigned int capsule_nofile_max(void)
+{
+	struct rlimit own;
+
+	if (getrlimit(RLIMIT_NOFILE, &own) < 0 || own.rlim_max > UINT_MAX)
+		return UINT_MAX;
+	return own.rlim_max;
+}
+
+static struct capsule *new_for(struct capsule_set *set, const struct capsule_request *req)
+{
+	struct capsule *c = capsule_new(set);
 
 	if (!c)
 		return NULL;
-	c->set = set;
-	c->state = CAPSULE_STATE_CREATED;
-	c->pidfd = c->pidfd_source.fd = c->target.pidfd = c->target.procfd = c->target.root = -1;
-	for (int i = 0; i < TARGET_NS_COUNT; i++)
-		c->target.ns[i] = -1;
-	c->cow.overlay_fd = -1;
-	cgroup_none(&c->cgroup);
-	c->grace_ns = LEFTOVER_GRACE;
+	c->workshop = set->workshop;
+	c->residue.refuse = req->refuse_residue;
 	c->arrived_ns = req->arrived_ns;
 	c->detached = req->detach;
+	c->caller = (uint32_t)json_get_int(req->caller, "uid", -1);
+	c->takes_over = target_caps_take_over(req->sandbox.caps);
+	c->sandbox = req->sandbox;
+	c->target_root = req->target_root;
+	c->limits = req->limits;
+	c->nofile = req->nofile ?: min_of(CAPSULE_NOFILE_HARD, capsule_nofile_max());
+	c->time_limit_ns = req->timeout_ns;
 	c->image_ref = strdup(req->image->ref);
 	c->image_digest = strdup(req->image->digest);
 	c->target_name.id = req->target.id;
 	c->target_name.container_id = strdup(req->target.container_id);
 	c->target_name.name = strdup(req->target.name);
 	c->target_name.runtime = strdup(req->target.runtime);
-	c->report = inject_report_new();
 	c->lost_events0 = track_counter(set->track, "events_lost");
-	c->next = set->first;
-	set->first = c;
 	return c;
-}
-
-/* A layer of another size than the berth's takes its place. */
-static int resize_layer(struct capsule *c, uint64_t size, struct error *err)
-{
-	int r = cow_drop(c->set->workshop, &c->cow, err);
-
-	return r < 0 ? r : cow_reserve(c->set->workshop, c->name, size, &c->cow, err);
-}
-
-static bool has_limits(const struct cgroup_limits *l)
-{
-	return l->memory || l->cpus_milli || l->pids;
 }
 
 static int prepare(struct capsule *c, const struct capsule_request *req, struct error *err)
 {
 	struct berth b;
-	int r = make_argv(req, &c->argv, err);
+	int r = capsule_command(req, &c->argv, err);
 
-	if (r == 0 && (!c->report || !c->image_ref || !c->image_digest || !c->target_name.name))
+	if (r == 0 && (!c->image_ref || !c->image_digest || !c->target_name.name))
 		r = error_set(err, ENOMEM, "out of memory");
 	if (r == 0)
-		r = berth_take(c->set, &b, err);
+		r = berth_take(c->set, req, &b, err);
 	if (r < 0)
 		return r;
 	c->id = b.id;
 	c->cow = b.cow;
+	c->cgroup = b.cgroup;
+	c->starter = b.starter;
+	c->slot = b.slot;
 	snprintf(c->name, sizeof(c->name), "%s", b.name);
-	r = cgroup_create(c->set->cgroups, c->name, &c->cgroup, err);
-	if (r == 0 && has_limits(&req->limits))
+	if (cgroup_limits_any(&req->limits))
 		r = cgroup_limit(c->set->cgroups, &c->cgroup, &req->limits, err);
-	if (r == 0 && c->cow.size != req->cow_size)
-		r = resize_layer(c, req->cow_size, err);
-	if (r == 0)
-		r = cow_mount(c->set->workshop, req->image, &c->cow, err);
+	if (r == 0 && !c->starter.rooted)
+		r = cow_mount(c->workshop, req->image, &c->cow, err);
 	if (r < 0)
 		return r;
+	c->facts = record_facts(c, req);
+	c->created_ns = clock_boot_ns();
+	c->timeout_ns = req->timeout_ns ? c->created_ns + req->timeout_ns : 0;
+	capsule_note(c, req->token);
 	r = track_capsule_add(c->set->track, c->id, c->target.id, req->image->ref,
 			      c->detached ? RECAP_CAPSULE_HINT_EXEC : 0);
+	if (r == -E2BIG)
+		return error_set(
+			err, E2BIG,
+			"too many capsules at once: the map of capsules is full; end some, or "
+			"set maps.capsules in recapd's configuration");
 	if (r < 0)
-		return error_sys(err, -r,
-				 "cannot enter the capsule in the map (too many at once?)");
+		return error_sys(err, -r, "cannot enter the capsule in the map");
 	c->tracked = true;
 	return 0;
 }
@@ -164,21 +177,35 @@ static int detached_open(struct capsule *c, struct detached_io *io, struct error
 	return 0;
 }
 
+/* What the child is given, each at its place. */
+static void plan_fds(const struct capsule *c, const struct capsule_request *req,
+		     const struct detached_io *io, int fds[INJECT_FD_COUNT])
+{
+	memcpy(fds + INJECT_FD_NS, c->target.ns, sizeof(c->target.ns));
+	fds[INJECT_FD_TARGET] = c->target.root;
+	fds[INJECT_FD_OVERLAY] = c->cow.overlay_fd;
+	fds[INJECT_FD_CGROUP] = c->starter.placed ? -1 : c->cgroup.v2;
+	memcpy(fds + INJECT_FD_CGROUP_V1, c->cgroup.v1, sizeof(c->cgroup.v1));
+	memcpy(fds + INJECT_FD_STDIO,
+	       req->detach ? (int[]){-1, io->pipe_write, io->pipe_write} : req->stdio,
+	       3 * sizeof(int));
+	fds[INJECT_FD_LOG_PIPE] = io->pipe_read;
+	fds[INJECT_FD_LOG] = io->log;
+	fds[INJECT_FD_WATCH] = c->residue.files;
+}
+
 static int inject(struct capsule *c, const struct capsule_request *req, struct error *err)
 {
 	cleanup(detached_close) struct detached_io io = {-1, -1, -1};
 	cleanup_free char **env = merge_env(req);
 	struct inject_plan plan = {
-		.capsule = c->id,
-		.target = &c->target,
-		.cgroup = &c->cgroup,
-		.sandbox = &req->sandbox,
-		.stage_ns = workshop_stage_fd(c->set->workshop),
-		.overlay = c->cow.overlay_fd,
+		.sandbox = req->sandbox,
+		.seccomp = req->profile.len ? &req->profile : NULL,
+		.nofile_soft = req->nofile ?: min_of(CAPSULE_NOFILE_SOFT, c->nofile),
+		.nofile_hard = c->nofile,
+		.joined = c->target.joined,
 		.target_root = req->target_root,
 		.terminal = req->terminal,
-		.log = -1,
-		.log_pipe = -1,
 		.argv = c->argv,
 		.env = env,
 		.workdir = req->workdir ? req->workdir : req->image->workdir,
@@ -190,36 +217,108 @@ static int inject(struct capsule *c, const struct capsule_request *req, struct e
 		r = detached_open(c, &io, err);
 	if (r < 0)
 		return r;
-	memcpy(plan.stdio, req->stdio, sizeof(plan.stdio));
-	if (req->detach) {
-		memcpy(plan.stdio, (int[]){-1, io.pipe_write, io.pipe_write}, sizeof(plan.stdio));
-		plan.log = io.log;
-		plan.log_pipe = io.pipe_read;
+	if (req->target_root == TARGET_ROOT_RW)
+		residue_files_before(&c->residue, &c->target, &req->sandbox);
+	plan_fds(c, req, &io, plan.fds);
+	r = starter_order(&c->starter, &plan, err);
+	if (r < 0)
+		return r;
+	/* While the starter is at work, on another CPU. */
+	residue_before(&c->residue, &c->target, &req->sandbox, &c->set->windows);
+	return starter_answer(&c->starter, &c->pidfd, &c->pid, err);
+}
+
+#define UNANNOUNCED_TRIES 100
+#define UNANNOUNCED_MS	  10
+
+/* A starter that ended in the middle may have forked and not said so; the kernel's programs saw it. It is our child. */
+static void end_unannounced(struct capsule *c)
+{
+	struct recap_capsule k;
+
+	if (track_capsule_get(c->set->track, c->id, &k) < 0 || !k.init_pid)
+		return;
+	for (int i = 0; i < UNANNOUNCED_TRIES; i++) {
+		cgroup_kill(&c->cgroup);
+		if (track_capsule_signal(c->set->track, c->id, SIGKILL, 0) < 0 ||
+		    waitpid(k.init_pid, NULL, WNOHANG) != 0)
+			return;
+		usleep(UNANNOUNCED_MS * 1000);
 	}
-	return inject_start(c->set->track, &plan, c->report, &c->pidfd, &c->pid, err);
+	log_error("a process of capsule %s, which never ran, does not end: PID %u", c->name,
+		  k.init_pid);
 }
 
 /* A start that failed before there was a process: undo it, step by step, without a trace. */
 static void undo(struct capsule *c)
 {
+	struct berth rest = {.id = c->id, .cow = c->cow, .cgroup = c->cgroup};
 	char name[32];
 
 	snprintf(name, sizeof(name), "%s.log", c->name);
 	if (c->detached && c->name[0])
 		unlinkat(c->set->log_dir, name, 0);
-	if (c->tracked)
+	starter_end(&c->starter);
+	if (c->tracked) {
+		end_unannounced(c);
 		track_capsule_remove(c->set->track, c->id);
-	if (cow_drop(c->set->workshop, &c->cow, NULL) < 0 ||
-	    cgroup_remove(c->set->cgroups, &c->cgroup) < 0)
-		log_error("capsule %s never ran, and its layer or cgroup could not be removed",
-			  c->name);
+	}
+	snprintf(rest.name, sizeof(rest.name), "%s", c->name);
+	berth_return(c->set, &rest);
+	c->cow = COW_NONE;
+	cgroup_none(&c->cgroup);
+	capsule_set_tidy(c->set);
 	capsule_free(c);
+}
+
+#define SEAL_TRIES 50
+#define SEAL_MS	   1
+
+/* Has its init given up everything (core/inject.c), or ended? That takes a moment, or as long as the target stops it. */
+static bool is_sealed(const struct capsule *c)
+{
+	struct pollfd end = {.fd = c->pidfd, .events = POLLIN};
+
+	for (int i = 0; i < SEAL_TRIES && !c->reaped; i++)
+		if (__atomic_load_n(&c->slot->report.sealed, __ATOMIC_ACQUIRE) ||
+		    poll(&end, 1, SEAL_MS) > 0)
+			return true;
+	return c->reaped;
+}
+
+/* No capsule may take over the init of another, which holds all of recapd's capabilities until it is sealed. */
+static int refuse_take_over(const struct capsule *c, struct error *err)
+{
+	for (const struct capsule *o = c->set->first; o; o = o->next) {
+		if (o == c)
+			continue;
+		if (o->takes_over && target_is_seen_by(&c->target, &o->target) &&
+		    (o->k.live || !o->reaped))
+			return error_named(
+				err, EPERM, "PermissionDenied",
+				"the capsule %s beside it holds CAP_SYS_PTRACE, with which it could take over what is "
+				"injected; wait for its end, or attach with --namespaces net,ipc,uts,cgroup",
+				o->name);
+		if (c->takes_over && target_is_seen_by(&o->target, &c->target) && !is_sealed(o))
+			return error_named(
+				err, EBUSY, "PermissionDenied",
+				"the capsule %s beside it is being injected, and CAP_SYS_PTRACE could take it "
+				"over; try again",
+				o->name);
+	}
+	return 0;
+}
+
+static bool wants_more_calls(const struct sandbox *s)
+{
+	return s->caps & 1ull << CAP_SYS_PTRACE ||
+	       (s->seccomp != SANDBOX_DEFAULT && s->seccomp != SANDBOX_NET);
 }
 
 int capsule_start(struct capsule_set *set, const struct capsule_request *req, struct capsule **ret,
 		  struct error *err)
 {
-	struct capsule *c = capsule_new(set, req);
+	struct capsule *c = new_for(set, req);
 	int r;
 
 	if (!c)
@@ -227,8 +326,14 @@ int capsule_start(struct capsule_set *set, const struct capsule_request *req, st
 	r = target_open(set->track, req->target.id, req->namespaces, &c->target, err);
 	c->resolved_ns = clock_boot_ns();
 	if (r == 0)
+		r = refuse_take_over(c, err);
+	if (r == 0 && injector_is_limited(set->injector) && wants_more_calls(&req->sandbox))
+		r = error_set(
+			err, EPERM,
+			"the injector was ended and started anew: until recapd is restarted there "
+			"is no SYS_PTRACE, and no seccomp profile but default and net");
+	if (r == 0)
 		r = prepare(c, req, err);
-	c->created_ns = clock_boot_ns();
 	if (r == 0)
 		r = inject(c, req, err);
 	if (r < 0) {
@@ -237,20 +342,19 @@ int capsule_start(struct capsule_set *set, const struct capsule_request *req, st
 			r = error_named(err, ESRCH, "TargetGone", "the target %s has ended",
 					req->target.name);
 		undo(c);
-		track_count(set->track, "attach_failed");
 		return r;
 	}
+	inject_release(&c->slot->report);
 	/* Overlay and namespaces are the child's now: we hold up neither the layer's end nor the target's. */
 	c->cow.overlay_fd = fd_close(c->cow.overlay_fd);
 	target_close(&c->target);
-	c->timeout_ns = req->timeout_ns ? c->created_ns + req->timeout_ns : 0;
 	r = loop_add(set->loop, &c->pidfd_source, c->pidfd, EPOLLIN, capsule_on_init_exit, c);
 	if (r < 0)
 		capsule_stop(c, "recapd is out of resources", 0);
 	capsule_wake_at(c, c->created_ns + (req->timeout_ns && req->timeout_ns < MS(1000)
 						    ? req->timeout_ns
 						    : MS(1000)));
-	track_count(set->track, "attach_started");
+	capsule_count_once(c, COUNT_STARTED);
 	*ret = c;
 	return 0;
 }

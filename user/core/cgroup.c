@@ -137,34 +137,58 @@ void cgroup_root_close(struct cgroup_root *r)
 	free(r);
 }
 
+#define SWEEP_TRIES 20
+#define SWEEP_US    10000
+
+/* The starter that a recapd left behind ends as soon as it gets to see that: until then its group is busy. */
+static int remove_left(int top, const char *name)
+{
+	for (int i = 0; unlinkat(top, name, AT_REMOVEDIR) < 0; i++) {
+		if (errno != EBUSY || i == SWEEP_TRIES)
+			return -errno;
+		usleep(SWEEP_US);
+	}
+	return 0;
+}
+
 /* Only what looks like a capsule's ID, and only what is empty: rmdir(2) sees to that. */
-static void sweep(int top, const char *name)
+static void sweep(int top, const char *name, bool (*keep)(const char *name, void *arg), void *arg)
 {
 	int fd = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	cleanup_dir DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *e;
 
-	while (d && (e = readdir(d)))
+	while (d && (e = readdir(d))) {
+		int r = 0;
+
 		if (strlen(e->d_name) == 12 && strspn(e->d_name, "0123456789abcdef") == 12 &&
-		    unlinkat(fd, e->d_name, AT_REMOVEDIR) < 0)
+		    !keep(e->d_name, arg))
+			r = remove_left(fd, e->d_name);
+		if (r < 0)
 			log_warn("the cgroup %s/%s of an earlier recapd stays: %s", name, e->d_name,
-				 strerror(errno));
+				 strerror(-r));
+	}
 	if (fd >= 0 && !d)
 		close(fd);
 }
 
-void cgroup_sweep(struct cgroup_root *r)
+void cgroup_sweep(struct cgroup_root *r, bool (*keep)(const char *name, void *arg), void *arg)
 {
 	if (r->v2_top >= 0)
-		sweep(r->v2_top, r->name);
+		sweep(r->v2_top, r->name, keep, arg);
 	for (int i = 0; i < CGROUP_V1_MAX; i++)
 		if (r->v1_top[i] >= 0)
-			sweep(r->v1_top[i], r->name);
+			sweep(r->v1_top[i], r->name, keep, arg);
 }
 
 const char *cgroup_root_path(const struct cgroup_root *r)
 {
 	return r->v2 >= 0 ? r->path : "none";
+}
+
+uint32_t cgroup_pids(const struct cgroup_root *r, const struct cgroup_limits *limits)
+{
+	return limits->pids ?: r->v2 >= 0 && r->v2_has[V1_PIDS] ? CGROUP_PIDS_DEFAULT : 0;
 }
 
 void cgroup_none(struct cgroup *cg)
@@ -211,6 +235,7 @@ static int limit_v1(struct cgroup_root *root, struct cgroup *cg, enum v1_control
 	snprintf(path, sizeof(path), "%s/%s", root->name, cg->name);
 	if (mkdirat(root->v1_top[c], path, 0755) < 0)
 		return -errno;
+	cg->v1_made[c] = true;
 	snprintf(file, sizeof(file), "%s/cgroup.procs", path);
 	cg->v1[c] = openat(root->v1_top[c], file, O_WRONLY | O_CLOEXEC);
 	if (cg->v1[c] < 0)
@@ -258,6 +283,11 @@ int cgroup_create(struct cgroup_root *root, const char *name, struct cgroup *ret
 			return error_sys(err, errno, "cannot make the cgroup %s/%s", root->path,
 					 name);
 		cg.v2 = openat(root->v2, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (cg.v2 < 0) {
+			r = error_sys(err, errno, "cannot open the cgroup %s/%s", root->path, name);
+			unlinkat(root->v2, name, AT_REMOVEDIR);
+			return r;
+		}
 	}
 	r = cgroup_limit(root, &cg, &none, err);
 	if (r < 0) {
@@ -267,6 +297,20 @@ int cgroup_create(struct cgroup_root *root, const char *name, struct cgroup *ret
 	}
 	*ret = cg;
 	return 0;
+}
+
+void cgroup_adopt(struct cgroup_root *root, const char *name, struct cgroup *ret)
+{
+	char path[64];
+
+	cgroup_none(ret);
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	snprintf(path, sizeof(path), "%s/%s", root->name, name);
+	if (root->v2 >= 0)
+		ret->v2 = openat(root->v2, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	for (int c = 0; c < CGROUP_V1_MAX; c++)
+		ret->v1_made[c] = root->v1_top[c] >= 0 &&
+				  faccessat(root->v1_top[c], path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 bool cgroup_kill(const struct cgroup *cg)
@@ -284,12 +328,13 @@ int cgroup_remove(struct cgroup_root *root, struct cgroup *cg)
 	snprintf(path, sizeof(path), "%s/%s", root->name, cg->name);
 	for (int c = 0; c < CGROUP_V1_MAX; c++) {
 		cg->v1[c] = fd_close(cg->v1[c]);
-		if (root->v1_top[c] >= 0 && unlinkat(root->v1_top[c], path, AT_REMOVEDIR) < 0 &&
-		    errno == EBUSY)
-			r = -EBUSY;
+		if (cg->v1_made[c] && unlinkat(root->v1_top[c], path, AT_REMOVEDIR) < 0 &&
+		    errno != ENOENT)
+			r = -errno;
 	}
-	if (cg->v2 >= 0 && unlinkat(root->v2, cg->name, AT_REMOVEDIR) < 0 && errno == EBUSY)
-		r = -EBUSY;
+	/* Also where it could not be opened: see cgroup_adopt(). */
+	if (root->v2 >= 0 && unlinkat(root->v2, cg->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		r = -errno;
 	if (r < 0)
 		return r;
 	cg->v2 = fd_close(cg->v2);

@@ -21,6 +21,11 @@ struct cgroup_limits {
 	uint32_t pids;	     /* tasks; 0: CGROUP_PIDS_DEFAULT where v2 has the controller */
 };
 
+static inline bool cgroup_limits_any(const struct cgroup_limits *l)
+{
+	return l->memory || l->cpus_milli || l->pids;
+}
+
 #define CGROUP_PIDS_DEFAULT 4096
 #define CGROUP_V1_MAX	    3
 
@@ -29,6 +34,7 @@ struct cgroup {
 	char name[16];
 	int v2;		       /* its folder, for CLONE_INTO_CGROUP; -1: there is no v2 tree */
 	int v1[CGROUP_V1_MAX]; /* cgroup.procs of the v1 groups that the child enters; -1: unused */
+	bool v1_made[CGROUP_V1_MAX];
 };
 
 /*
@@ -40,17 +46,23 @@ int cgroup_root_open(const char *name, struct cgroup_root **ret, struct error *e
 /* Remove the parent, if no capsule is left in it, and close. */
 void cgroup_root_close(struct cgroup_root *root);
 
-/* Remove the empty groups of capsules that an earlier recapd left behind. */
-void cgroup_sweep(struct cgroup_root *root);
+/* Remove the empty groups of capsules that an earlier recapd left behind, but for those that `keep` says are adopted. */
+void cgroup_sweep(struct cgroup_root *root, bool (*keep)(const char *name, void *arg), void *arg);
 
 /* Path of the parent in the v2 tree, or "none". */
 const char *cgroup_root_path(const struct cgroup_root *root);
+
+/* The most tasks that groups with these limits may have; 0: any number. */
+uint32_t cgroup_pids(const struct cgroup_root *root, const struct cgroup_limits *limits);
 
 void cgroup_none(struct cgroup *cg);
 
 /* Make a capsule's group, with no limits but CGROUP_PIDS_DEFAULT. */
 int cgroup_create(struct cgroup_root *root, const char *name, struct cgroup *ret,
 		  struct error *err) must_check;
+
+/* That of a capsule of another recapd, as far as there is one. */
+void cgroup_adopt(struct cgroup_root *root, const char *name, struct cgroup *ret);
 
 /* Set limits. One that this machine cannot enforce is an error. */
 int cgroup_limit(struct cgroup_root *root, struct cgroup *cg, const struct cgroup_limits *limits,

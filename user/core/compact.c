@@ -3,10 +3,36 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define NUMBERS_MAX 1024	/* beyond the last system call of any architecture's own */
 #define X32_BIT	    0x40000000u /* x86: another ABI's numbers, which libseccomp tells apart */
 #define RANGES_MAX  256		/* a jump of the tree reaches no further */
+
+/* libseccomp writes a filter to a descriptor only: read it back. */
+int compact_export(scmp_filter_ctx ctx, struct sock_fprog *ret)
+{
+	cleanup_fd int fd = memfd_create("seccomp", MFD_CLOEXEC);
+	cleanup_free struct sock_filter *insns = NULL;
+	off_t size;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = seccomp_export_bpf(ctx, fd);
+	if (r < 0)
+		return r;
+	size = lseek(fd, 0, SEEK_END);
+	if (size < 0 || (size_t)size > BPF_MAXINSNS * sizeof(*insns))
+		return -E2BIG;
+	insns = malloc(size);
+	if (!insns)
+		return -ENOMEM;
+	if (pread(fd, insns, size, 0) != size)
+		return -EIO;
+	*ret = (struct sock_fprog){.len = size / sizeof(*insns), .filter = TAKE_PTR(insns)};
+	return 0;
+}
 
 static bool jump_taken(unsigned int code, unsigned int a, unsigned int k)
 {

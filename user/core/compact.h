@@ -9,6 +9,7 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <seccomp.h>
 #include <stdbool.h>
 
 #include "common/error.h"
@@ -19,6 +20,9 @@
  */
 unsigned int compact_run(const struct sock_fprog *prog, const struct seccomp_data *data,
 			 bool *ret_args);
+
+/* The program of a libseccomp context. The caller frees ret->filter. */
+int compact_export(scmp_filter_ctx ctx, struct sock_fprog *ret) must_check;
 
 /*
  * A filter that says for calls of architecture `arch` what `full` says. `args` holds only the rules of `full` that look at

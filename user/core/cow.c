@@ -11,11 +11,14 @@
 #include <sys/sysmacros.h>
 
 #include "common/log.h"
+#include "core/disk.h"
+#include "core/masks.h"
 #include "core/mountapi.h"
 
 struct workshop {
 	int host_ns, shop_ns, stage_ns;
 	int root; /* the workshop's root folder: works from any namespace */
+	int disk; /* the folder for layers on disk; -1: none are made */
 };
 
 /* Names in the workshop's root; short, since an overlay's options must fit a page, and better 256 bytes. */
@@ -41,20 +44,6 @@ static int make_base(int root)
 		if (mkdirat(base, dirs[i], 0755) < 0)
 			return -errno;
 	return fchmodat(base, "tmp", 01777, 0) < 0 ? -errno : 0;
-}
-
-/* Make `new_root`, a detached mount, the root of the current mount namespace and let go of all other mounts. */
-static int take_root(int new_root, const char *anchor)
-{
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return -errno;
-	if (move_mount(new_root, "", AT_FDCWD, anchor, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return -errno;
-	/* pivot_root(2): "." twice stacks the old root on the new one, from where it is taken off. */
-	if (fchdir(new_root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-	    umount2(".", MNT_DETACH) < 0)
-		return -errno;
-	return chdir("/") < 0 ? -errno : 0;
 }
 
 static int make_device(int dir, const char *name, unsigned int maj, unsigned int min)
@@ -105,8 +94,19 @@ static int build_shop(struct workshop *w, int layers, const char *anchor)
 	if (mkdirat(w->root, SHOP_LAYERS, 0700) < 0 || mkdirat(w->root, SHOP_RUNS, 0700) < 0 ||
 	    mkdirat(w->root, SHOP_LONG, 0700) < 0)
 		return -errno;
-	r = take_root(w->root, anchor);
+	r = mount_take_root(w->root, anchor);
 	return r < 0 ? r : mount_put(layers, w->root, SHOP_LAYERS);
+}
+
+/* Mount points, and what covers what is not to be seen (core/masks.h). */
+static int fill_stage(int root)
+{
+	cleanup_fd int file = -1;
+
+	if (mkdirat(root, "dev", 0755) < 0 || mkdirat(root, MASK_FOLDER, 0555) < 0)
+		return -errno;
+	file = openat(root, MASK_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+	return file < 0 ? -errno : 0;
 }
 
 static int build_stage(const char *anchor)
@@ -117,13 +117,13 @@ static int build_stage(const char *anchor)
 	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
 	int r = root < 0 ? root : dev < 0 ? dev : 0;
 
+	if (r == 0)
+		r = fill_stage(root);
 	if (r < 0)
 		return r;
-	if (mkdirat(root, STAGE_ROOT, 0755) < 0 || mkdirat(root, "dev", 0755) < 0)
-		return -errno;
 	if (mount_setattr(root, "", AT_EMPTY_PATH, &ro, sizeof(ro)) < 0)
 		return -errno;
-	r = take_root(root, anchor);
+	r = mount_take_root(root, anchor);
 	return r < 0 ? r : mount_put(dev, root, "dev");
 }
 
@@ -170,7 +170,7 @@ static int try_out(struct workshop *w, struct error *err)
 {
 	struct image empty = {.digest = "", .n_layers = 0};
 	struct cow cow;
-	int r = cow_reserve(w, "trial", 1 << 20, &cow, err);
+	int r = cow_reserve(w, "trial", 1 << 20, false, &cow, err);
 
 	if (r == 0)
 		r = cow_mount(w, &empty, &cow, err);
@@ -212,7 +212,10 @@ int workshop_open(int layers_fd, const char *anchor, struct workshop **ret, stru
 	}
 	w->shop_ns = w->stage_ns = w->root = -1;
 	w->host_ns = own_mnt_ns(proc);
-	r = w->host_ns < 0 ? w->host_ns : build(w, proc, layers, anchor);
+	w->disk = open(anchor, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = w->disk < 0 ? -errno : w->host_ns;
+	if (r >= 0)
+		r = build(w, proc, layers, anchor);
 	if (r < 0)
 		error_sys(
 			err, -r,
@@ -232,10 +235,39 @@ void workshop_close(struct workshop *w)
 	if (!w)
 		return;
 	fd_close(w->root);
+	fd_close(w->disk);
 	fd_close(w->shop_ns);
 	fd_close(w->stage_ns);
 	fd_close(w->host_ns);
 	free(w);
+}
+
+ino_t workshop_inode(const struct workshop *w)
+{
+	struct stat st;
+
+	return fstat(w->shop_ns, &st) == 0 ? st.st_ino : 0;
+}
+
+int workshop_enter_for_good(const struct workshop *w)
+{
+	return enter(w->shop_ns);
+}
+
+struct workshop *workshop_adopt(int shop_ns)
+{
+	struct workshop *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		close(shop_ns);
+		return NULL;
+	}
+	*w = (struct workshop){.shop_ns = shop_ns, .stage_ns = -1, .root = -1, .disk = -1};
+	w->host_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (w->host_ns >= 0)
+		return w;
+	workshop_close(w);
+	return NULL;
 }
 
 int workshop_stage_fd(const struct workshop *w)
@@ -246,13 +278,18 @@ int workshop_stage_fd(const struct workshop *w)
 /* ---- one layer --------------------------------------------------------------------------------- */
 
 #define OPT_MAX	   256	 /* fsconfig(2): longest string */
-#define INODES_MAX 65536 /* of a layer */
+#define INODES_MAX 65536 /* of a layer in memory */
+
+/* On disk, beside the folders for upper and work. */
+#define SPARE	    "s"
+#define SPARE_FILES 16
+#define SPARE_BYTES (16 << 10)
 
 /* Names as the kernel's overlayfs documentation has them; the paths are the workshop's. */
 struct overlay_opts {
 	char lower[IMAGE_LAYERS_MAX * (sizeof("/" SHOP_LAYERS "/:") + IMAGE_LAYER_NAME)];
 	char upper[64], work[64];
-	const char *list[8][2];
+	const char *list[9][2];
 	size_t n;
 };
 
@@ -262,9 +299,11 @@ static void add(struct overlay_opts *o, const char *key, const char *value)
 	o->list[o->n++][1] = value;
 }
 
-static void overlay_opts(struct overlay_opts *o, const struct image *image, const char *name,
+static void overlay_opts(struct overlay_opts *o, const struct image *image, const struct cow *cow,
 			 bool probe)
 {
+	const char *name = cow->name;
+
 	size_t len = snprintf(o->lower, sizeof(o->lower), "/" SHOP_BASE);
 
 	for (size_t i = 0; image && i < image->n_layers && len < sizeof(o->lower); i++)
@@ -280,6 +319,9 @@ static void overlay_opts(struct overlay_opts *o, const struct image *image, cons
 	/* Lower layers are shared and never change below a mount; these only cost or bind. */
 	add(o, "metacopy", "off");
 	add(o, "redirect_dir", "off");
+	/* Else the end of an overlay waits until all that the tool wrote is on disk, where nobody will read it. */
+	if (cow->disk)
+		add(o, "volatile", NULL);
 	add(o, NULL, NULL);
 }
 
@@ -294,8 +336,8 @@ static int mount_long(const struct overlay_opts *o)
 	int fd, r;
 
 	for (size_t i = 0; o->list[i][0] && len < sizeof(text); i++)
-		len += snprintf(text + len, sizeof(text) - len, "%s%s=%s", i ? "," : "",
-				o->list[i][0], o->list[i][1]);
+		len += snprintf(text + len, sizeof(text) - len, "%s%s%s%s", i ? "," : "",
+				o->list[i][0], o->list[i][1] ? "=" : "", o->list[i][1] ?: "");
 	if (len >= sizeof(text))
 		return -E2BIG;
 	if (mount("overlay", "/" SHOP_LONG, "overlay", MS_NOSUID | MS_NODEV, text) < 0)
@@ -316,23 +358,90 @@ static int mount_overlay(const struct overlay_opts *o)
 	return mount_new("overlay", o->list, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 }
 
-/* In the workshop: the tmpfs with the folders for upper and work. */
-static int attach_tmpfs(const char *name, uint64_t size)
+static int make_tmpfs(uint64_t size)
 {
-	char bytes[24], inodes[12], path[40];
+	char bytes[24], inodes[12];
 	const char *opts[][2] = {
 		{"size", bytes}, {"mode", "0755"}, {"nr_inodes", inodes}, {NULL, NULL}};
-	cleanup_fd int fd = -1;
 
 	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)size);
 	snprintf(inodes, sizeof(inodes), "%d", INODES_MAX);
-	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", name);
-	fd = mount_new("tmpfs", (const char *const(*)[2])opts,
-		       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	return mount_new("tmpfs", (const char *const(*)[2])opts,
+			 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+}
+
+/*
+ * A file system on disk cannot be made larger in a moment, as a tmpfs can: blocks and inodes for the probe are set aside in it,
+ * out of the tool's reach, until they are needed.
+ */
+static int add_spare(int back)
+{
+	cleanup_fd int dir = -1;
+
+	if (mkdirat(back, SPARE, 0700) < 0)
+		return -errno;
+	dir = openat(back, SPARE, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0)
+		return -errno;
+	for (int i = 0; i < SPARE_FILES; i++) {
+		cleanup_fd int fd = openat(dir, (char[]){(char)('a' + i), '\0'},
+					   O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+		if (fd < 0 || fallocate(fd, 0, 0, SPARE_BYTES) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* In the workshop. Idempotent. */
+static void free_spare(const char *name)
+{
+	char path[48];
+
+	for (int i = 0; i < SPARE_FILES; i++) {
+		snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s/" SPARE "/%c", name, 'a' + i);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s/" SPARE, name);
+	rmdir(path);
+}
+
+/*
+ * In the workshop. A volatile overlay leaves a mark by which the kernel refuses its upper to all later ones, since what it holds
+ * may not be whole after a crash. The probe is one, and its contents do not matter.
+ */
+static void remove_mark(const char *name)
+{
+	static const char mark[] = "/incompat/volatile/dirty";
+	char path[80];
+
+	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s/w/work%s", name, mark);
+	unlink(path);
+	for (int i = 0; i < 2; i++) {
+		*strrchr(path, '/') = '\0';
+		rmdir(path);
+	}
+}
+
+static int make_disk(int dir, uint64_t size, struct error *err)
+{
+	cleanup_fd int fd = disk_new(dir, size, err);
+	int r;
+
 	if (fd < 0)
 		return fd;
+	r = unlinkat(fd, "lost+found", AT_REMOVEDIR) < 0 ? -errno : add_spare(fd);
+	return r < 0 ? error_sys(err, -r, "cannot prepare the layer's ext4") : TAKE_FD(fd);
+}
+
+/* In the workshop: the back `fd`, with the folders for upper and work. */
+static int attach_back(int fd, const char *name)
+{
+	char path[40];
+
 	if (mkdirat(fd, "u", 0755) < 0 || mkdirat(fd, "w", 0700) < 0)
 		return -errno;
+	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", name);
 	if (mkdir(path, 0700) < 0)
 		return -errno;
 	if (move_mount(fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0) {
@@ -349,20 +458,80 @@ static uint32_t kernel_dev(dev_t dev)
 	return major(dev) << 20 | minor(dev);
 }
 
-int cow_reserve(struct workshop *w, const char *name, uint64_t size, struct cow *cow,
+static int probe_context(const struct cow *cow)
+{
+	struct overlay_opts o;
+
+	overlay_opts(&o, NULL, cow, true);
+	return mount_context("overlay", o.list);
+}
+
+/* Once with the context that was made ahead; it is of no use after that, whatever came of it. */
+static int probe(struct cow *cow)
+{
+	cleanup_fd int fs = cow->probe_fd >= 0 ? TAKE_FD(cow->probe_fd) : probe_context(cow);
+
+	if (cow->disk)
+		remove_mark(cow->name);
+	return fs < 0 ? fs : mount_create(fs);
+}
+
+static int reserve_in_shop(int back, struct cow *cow)
+{
+	int r = attach_back(back, cow->name);
+
+	if (r < 0)
+		return r;
+	cow->attached = cow->named = true;
+	/* Where this fails, it is made when it is needed, and fails there again. */
+	cow->probe_fd = probe_context(cow);
+	return 0;
+}
+
+int cow_reserve(struct workshop *w, const char *name, uint64_t size, bool disk, struct cow *cow,
 		struct error *err)
 {
+	cleanup_fd int back = -1;
 	int r;
 
-	*cow = (struct cow){.overlay_fd = -1, .size = size};
+	*cow = COW_NONE;
+	cow->size = size;
+	cow->disk = disk;
 	snprintf(cow->name, sizeof(cow->name), "%s", name);
-	r = enter(w->shop_ns);
+	/* Still on the host: its devices are not in the workshop. */
+	back = disk ? make_disk(w->disk, size, err) : make_tmpfs(size);
+	if (disk && back < 0)
+		return back;
+	r = back < 0 ? back : enter(w->shop_ns);
 	if (r == 0)
-		r = leave(w, attach_tmpfs(name, size));
-	if (r < 0)
-		return error_sys(err, -r, "cannot make the layer's tmpfs");
-	cow->attached = true;
+		r = leave(w, reserve_in_shop(back, cow));
+	return r < 0 ? error_sys(err, -r, "cannot make the layer's file system") : 0;
+}
+
+/* Whether its back is mounted still: a folder that is no mount is one that was about to be removed. */
+static int find_in_shop(struct cow *cow)
+{
+	struct statx st;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", cow->name);
+	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	cow->attached = st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+	cow->named = true;
 	return 0;
+}
+
+int cow_adopt(struct workshop *w, const char *name, struct cow *cow, struct error *err)
+{
+	int r = enter(w->shop_ns);
+
+	if (r < 0)
+		return error_sys(err, -r, "cannot enter the workshop");
+	*cow = COW_NONE;
+	snprintf(cow->name, sizeof(cow->name), "%s", name);
+	r = leave(w, find_in_shop(cow));
+	return r < 0 ? error_sys(err, -r, "cannot find the layer") : 0;
 }
 
 static int mount_in_shop(const struct image *image, struct cow *cow, struct error *err)
@@ -371,7 +540,7 @@ static int mount_in_shop(const struct image *image, struct cow *cow, struct erro
 	struct stat st;
 	int r;
 
-	overlay_opts(&o, image, cow->name, false);
+	overlay_opts(&o, image, cow, false);
 	r = mount_overlay(&o);
 	if (r < 0)
 		return error_sys(err, -r, "cannot mount the overlay of %zu layers",
@@ -381,7 +550,7 @@ static int mount_in_shop(const struct image *image, struct cow *cow, struct erro
 		return error_sys(err, errno, "cannot stat the overlay");
 	cow->wanted.overlay_dev = kernel_dev(st.st_dev);
 	if (stat(o.upper, &st) < 0)
-		return error_sys(err, errno, "cannot stat the layer's tmpfs");
+		return error_sys(err, errno, "cannot stat the layer's upper folder");
 	cow->wanted.tmpfs_dev = kernel_dev(st.st_dev);
 	return 0;
 }
@@ -396,28 +565,34 @@ int cow_mount(struct workshop *w, const struct image *image, struct cow *cow, st
 }
 
 /*
- * The probe makes folders of its own in the tmpfs, and a tool may have left no room for them. The lock is looked at
+ * The probe makes folders of its own in the back, and a tool may have left no room for them. The lock is looked at
  * before that, so more room changes nothing of what it says.
  */
-static int probe_in_shop(const struct cow *cow)
+static int make_room(const struct cow *cow)
 {
-	struct overlay_opts o;
 	char path[40], more[64];
-	int r;
 
-	overlay_opts(&o, NULL, cow->name, true);
-	r = mount_try("overlay", o.list);
-	if (r != -ENOSPC)
-		return r;
+	if (cow->disk) {
+		free_spare(cow->name);
+		return 0;
+	}
 	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", cow->name);
 	snprintf(more, sizeof(more), "nr_inodes=%d,size=%llu", INODES_MAX + 1024,
 		 (unsigned long long)cow->size + (1 << 20));
-	if (mount(NULL, path, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, more) < 0)
-		return -errno;
-	return mount_try("overlay", o.list);
+	return mount(NULL, path, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, more) < 0 ? -errno : 0;
 }
 
-int cow_busy(struct workshop *w, const struct cow *cow, struct error *err)
+static int probe_in_shop(struct cow *cow)
+{
+	int r = probe(cow);
+
+	if (r != -ENOSPC)
+		return r;
+	r = make_room(cow);
+	return r < 0 ? r : probe(cow);
+}
+
+int cow_busy(struct workshop *w, struct cow *cow, struct error *err)
 {
 	int r = enter(w->shop_ns);
 
@@ -435,12 +610,19 @@ static int drop_in_shop(struct cow *cow)
 	char path[40];
 
 	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", cow->name);
-	if (statvfs(path, &fs) == 0)
+	if (cow->attached && cow->disk)
+		free_spare(cow->name);
+	if (cow->attached && statvfs(path, &fs) == 0)
 		cow->bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * fs.f_frsize;
-	if (umount2(path, UMOUNT_NOFOLLOW) < 0)
+	if (cow->attached && cow->disk)
+		disk_discard(path);
+	if (cow->attached && umount2(path, UMOUNT_NOFOLLOW) < 0)
 		return -errno;
 	cow->attached = false;
-	return rmdir(path) < 0 ? -errno : 0;
+	if (rmdir(path) < 0)
+		return -errno;
+	cow->named = false;
+	return 0;
 }
 
 int cow_drop(struct workshop *w, struct cow *cow, struct error *err)
@@ -448,7 +630,9 @@ int cow_drop(struct workshop *w, struct cow *cow, struct error *err)
 	int r;
 
 	cow->overlay_fd = fd_close(cow->overlay_fd);
-	if (!cow->attached)
+	/* It may hold the back: since 6.5 the kernel looks its folders up when they are named. */
+	cow->probe_fd = fd_close(cow->probe_fd);
+	if (!cow->named)
 		return 0;
 	r = enter(w->shop_ns);
 	if (r == 0)

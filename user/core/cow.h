@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The throw-away layer of a run: a size-limited tmpfs and an overlay over the image's layers with it as the upper.
+ * The throw-away layer of a run: a *back* that is limited in size (a tmpfs, or a file system on disk: core/disk.h), and an
+ * overlay over the image's layers with it as the upper.
  *
- * Both are made in the *workshop*, a mount namespace that nothing runs in: it holds a small tmpfs, the image
- * store's layers and the upper tmpfs of each capsule, and no mount of the host. So a layer has no name on the host, and recapd
+ * Both are mounted in the *workshop*, a mount namespace that nothing runs in: it holds a small tmpfs, the image
+ * store's layers and the back of each capsule, and no mount of the host. So a layer has no name on the host, and recapd
  * keeps no mount of the host's busy. (Before 6.5 or so overlayfs wants its upper attached in the caller's own mount namespace;
  * attaching it here serves every kernel.)
  *
@@ -25,33 +26,50 @@ struct workshop;
 
 /*
  * Build workshop and stage, and try an overlay with its probe once, so that what the kernel lacks is named now
- * and not at the first attach. `layers_fd`: the image store's layers folder. `anchor`: any folder of ours, mounted
- * over in the new namespace for a moment. The caller stays in its own mount namespace.
+ * and not at the first attach. `layers_fd`: the image store's layers folder. `anchor`: a folder of ours, in whose file system
+ * layers on disk are; mounted over in the new namespace for a moment. The caller stays in its own mount namespace.
  */
 int workshop_open(int layers_fd, const char *anchor, struct workshop **ret,
 		  struct error *err) must_check;
 void workshop_close(struct workshop *w);
 
+/* The inode number of its mount namespace. */
+ino_t workshop_inode(const struct workshop *w);
+
+/* For a process that is to keep the workshop, and does nothing else any more: join it. 0 or -errno. */
+int workshop_enter_for_good(const struct workshop *w) must_check;
+
+/* The workshop of a recapd that died, by its mount namespace, which is taken over: to probe and drop layers in, not to make any. NULL. */
+struct workshop *workshop_adopt(int shop_ns);
+
 /* Descriptor of the stage's mount namespace, for setns(2); belongs to the workshop. */
 int workshop_stage_fd(const struct workshop *w);
-
-/* Where the stage expects a capsule's root before it becomes "/". */
-#define STAGE_ROOT "root"
 
 struct cow {
 	char name[16];		    /* of its folder in the workshop; "" when there is no layer */
 	int overlay_fd;		    /* detached mount, until it has been handed on */
+	int probe_fd;		    /* what the second witness will be asked with first; -1: used */
 	struct recap_wanted wanted; /* what holders hold */
 	uint64_t size;		    /* what it was reserved for */
 	uint64_t bytes;		    /* written; known once the layer has been dropped */
-	bool attached;		    /* the tmpfs is mounted in the workshop */
+	bool disk;		    /* its back is on disk, not a tmpfs */
+	bool attached;		    /* the back is mounted in the workshop */
+	bool named;		    /* its folder is there */
 };
 
-/* Reserve a layer of at most `size` bytes: its tmpfs, which no image is mounted over yet. */
-int cow_reserve(struct workshop *w, const char *name, uint64_t size, struct cow *cow,
+#define COW_NONE ((struct cow){.overlay_fd = -1, .probe_fd = -1})
+
+/* Reserve a layer of at most `size` bytes, on disk or not: its back, which no image is mounted over yet. */
+int cow_reserve(struct workshop *w, const char *name, uint64_t size, bool disk, struct cow *cow,
 		struct error *err) must_check;
 
-/* Mount the overlay of `image` with the reserved tmpfs as its upper: cow->overlay_fd. */
+/*
+ * A layer that another recapd reserved. Where it is not there any more it has been dropped, and that happens only once both
+ * witnesses agreed: cow->attached is false then. Size and kind are the caller's to know.
+ */
+int cow_adopt(struct workshop *w, const char *name, struct cow *cow, struct error *err) must_check;
+
+/* Mount the overlay of `image` with the reserved back as its upper: cow->overlay_fd. */
 int cow_mount(struct workshop *w, const struct image *image, struct cow *cow,
 	      struct error *err) must_check;
 
@@ -60,7 +78,7 @@ int cow_mount(struct workshop *w, const struct image *image, struct cow *cow,
  * lives (ovl_inuse_trylock(), fs/overlayfs/util.c), and with index=on refuses to share it. 1: something holds the layer;
  * 0: nothing does; -errno: the probe itself failed, which proves nothing.
  */
-int cow_busy(struct workshop *w, const struct cow *cow, struct error *err) must_check;
+int cow_busy(struct workshop *w, struct cow *cow, struct error *err) must_check;
 
 /* Unmount and remove. -EBUSY when it is held after all: nothing is ever unmounted lazily. Idempotent. */
 int cow_drop(struct workshop *w, struct cow *cow, struct error *err) must_check;

@@ -88,12 +88,25 @@ static void load(struct history *h, const char *name)
 static int open_file(struct history *h)
 {
 	h->file = openat(h->state_dir, FILE_NAME,
-			 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+			 O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return h->file < 0 ? -errno : 0;
 }
 
-/* Logs whose record was lost with a recapd that died. */
-static void sweep_logs(struct history *h)
+/*
+ * SIGKILL may end a write(2) at a page's end (generic_perform_write()): what is behind the last newline is the start of a record
+ * that is going to be added once more, and must not spoil it.
+ */
+static int cut_torn_line(struct history *h)
+{
+	off_t size = lseek(h->file, 0, SEEK_END), end = size;
+	char last = '\n';
+
+	while (end > 0 && pread(h->file, &last, 1, end - 1) == 1 && last != '\n')
+		end--;
+	return end < size && ftruncate(h->file, end) < 0 ? -errno : 0;
+}
+
+void history_sweep_logs(struct history *h, bool (*keep)(const char *id, void *arg), void *arg)
 {
 	int fd = openat(h->log_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_dir DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
@@ -105,7 +118,7 @@ static void sweep_logs(struct history *h)
 		if (strlen(e->d_name) != 16 || strcmp(e->d_name + 12, ".log"))
 			continue;
 		memcpy(id, e->d_name, 12);
-		if (good_id(id) && history_find(h, id, NULL, NULL) == -ENOENT)
+		if (good_id(id) && history_find(h, id, NULL, NULL) == -ENOENT && !keep(id, arg))
 			remove_log(h, id);
 	}
 	if (fd >= 0 && !d)
@@ -121,9 +134,12 @@ int history_open(int state_dir, int log_dir, struct history **ret, struct error 
 		return error_set(err, ENOMEM, "out of memory");
 	h->state_dir = state_dir;
 	h->log_dir = log_dir;
+	/* The old one, too: a client may come back for what was written just before the file was changed. */
+	load(h, FILE_OLD);
 	load(h, FILE_NAME);
-	sweep_logs(h);
 	r = open_file(h);
+	if (r == 0)
+		r = cut_torn_line(h);
 	if (r < 0) {
 		history_close(h);
 		return error_sys(err, -r, "cannot open %s in the state folder", FILE_NAME);
@@ -196,6 +212,41 @@ int history_find(struct history *h, const char *id, const char **ret_id, const c
 	if (ret_text)
 		*ret_text = found->text;
 	return 0;
+}
+
+/* The line of the file that has the text; the last, as the newest. */
+static char *find_line(struct history *h, const char *file, const char *what)
+{
+	cleanup_free char *text = NULL;
+	char *at = NULL, *next, *start, *end;
+	size_t len;
+
+	if (fd_read_file(h->state_dir, file, FILE_MAX * 2, &text, &len) < 0)
+		return NULL;
+	for (next = strstr(text, what); next; next = strstr(next + 1, what))
+		at = next;
+	end = at ? strchr(at, '\n') : NULL;
+	if (!end)
+		return NULL;
+	for (start = at; start > text && start[-1] != '\n'; start--)
+		;
+	return strndup(start, end - start);
+}
+
+char *history_find_token(struct history *h, const char *token)
+{
+	char member[64], *line;
+
+	/* A quote within a string of the record would be escaped: this is the member, and nothing else. */
+	snprintf(member, sizeof(member), "\"token\":\"%s\"", token);
+	for (size_t i = 0; i < h->n; i++) {
+		const char *text = nth_newest(h, i)->text;
+
+		if (text && strstr(text, member))
+			return strdup(text);
+	}
+	line = find_line(h, FILE_NAME, member);
+	return line ? line : find_line(h, FILE_OLD, member);
 }
 
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg)

@@ -17,6 +17,9 @@ struct history;
 int history_open(int state_dir, int log_dir, struct history **ret, struct error *err) must_check;
 void history_close(struct history *h);
 
+/* Remove the logs of capsules that are neither in the history nor, as `keep` says, alive: their record was lost. */
+void history_sweep_logs(struct history *h, bool (*keep)(const char *id, void *arg), void *arg);
+
 /* Add a finished capsule's record; a disk that is full costs the file its line, never the capsule its end. */
 void history_add(struct history *h, struct json_object *record);
 
@@ -26,6 +29,9 @@ void history_add(struct history *h, struct json_object *record);
  */
 int history_find(struct history *h, const char *id, const char **ret_id,
 		 const char **ret_text) must_check;
+
+/* The text of the record with that token (letters and digits), also from the files; the caller frees it. NULL: there is none. */
+char *history_find_token(struct history *h, const char *token);
 
 /* Call `fn` with each record's text, newest first. */
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg);

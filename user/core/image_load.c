@@ -18,6 +18,7 @@ struct staged {
 	char diff_id[DIGEST_SIZE];
 	char name[IMAGE_LAYER_NAME];
 	uint64_t bytes;
+	struct json_object *dropped; /* see layer_unpack() */
 	bool present;
 };
 
@@ -28,6 +29,9 @@ struct load {
 	char (*refs)[REFERENCE_SIZE]; /* one for each image */
 	struct staged *staged;
 	size_t n_staged;
+	struct layer_budget budget;    /* of all that is unpacked, for whichever image */
+	char (*verified)[DIGEST_SIZE]; /* blobs that were read, and were what they should be */
+	size_t n_verified;
 };
 
 static void load_release(struct load *load)
@@ -35,7 +39,10 @@ static void load_release(struct load *load)
 	fd_close(load->layout);
 	oci_images_release(&load->images);
 	free(load->refs);
+	for (size_t i = 0; i < load->n_staged; i++)
+		json_object_put(load->staged[i].dropped);
 	free(load->staged);
+	free(load->verified);
 }
 
 /* ---- names ---- */
@@ -43,6 +50,7 @@ static void load_release(struct load *load)
 static int name_single(struct load *load, const char *text, struct error *err)
 {
 	struct reference ref;
+	bool same = true;
 	int r = reference_parse(text, &ref, err);
 
 	if (r < 0)
@@ -51,12 +59,15 @@ static int name_single(struct load *load, const char *text, struct error *err)
 		return error_named(err, EINVAL, "InvalidArgument",
 				   "\"%.128s\" has a digest: name the image NAME or NAME:TAG",
 				   text);
-	if (load->images.n != 1)
+	for (size_t i = 1; i < load->images.n; i++)
+		same &= !strcmp(load->images.v[i].digest, load->images.v[0].digest);
+	if (!same)
 		return error_named(err, EINVAL, "InvalidArgument",
 				   "the layout holds %zu images, which cannot all be called "
 				   "\"%.128s\": load it without a name",
 				   load->images.n, text);
-	reference_format(&ref, load->refs[0]);
+	for (size_t i = 0; i < load->images.n; i++)
+		reference_format(&ref, load->refs[i]);
 	return 0;
 }
 
@@ -91,17 +102,42 @@ static int name_images(struct load *load, const char *ref, struct error *err)
 
 /* ---- staging ---- */
 
+static int note_verified(struct load *load, const struct descriptor *desc, struct error *err)
+{
+	char(*more)[DIGEST_SIZE] =
+		reallocarray(load->verified, load->n_verified + 1, sizeof(*more));
+
+	if (!more)
+		return error_set(err, ENOMEM, "cannot load the image: out of memory");
+	load->verified = more;
+	strcpy(more[load->n_verified++], desc->digest);
+	return 0;
+}
+
+/*
+ * Once in a load: many images may name the same layer many times, and an archive that does would
+ * keep us hashing for days. Nothing that is verified here is used: what is used is in the store.
+ */
 static int verify_blob(struct load *load, const struct descriptor *desc, struct error *err)
 {
 	cleanup_blob struct blob *blob = NULL;
-	int r = blob_open(load->layout, desc, &blob, err);
+	int r;
 
-	return r < 0 ? r : blob_verify(blob, err);
+	for (size_t i = 0; i < load->n_verified; i++)
+		if (!strcmp(load->verified[i], desc->digest))
+			return 0;
+	r = blob_open(load->layout, desc, &blob, err);
+	if (r == 0) {
+		blob_show_progress(blob, &load->store->progress);
+		r = blob_verify(blob, err);
+	}
+	return r < 0 ? r : note_verified(load, desc, err);
 }
 
-static int unpack(struct load *load, const struct oci_layer *layer, struct layer_budget *budget,
-		  struct staged *s, struct error *err)
+static int unpack(struct load *load, const struct oci_layer *layer, struct staged *s,
+		  struct error *err)
 {
+	int r;
 	cleanup_fd int fd = -1;
 
 	if (mkdirat(load->store->tmp, s->name, 0755) < 0)
@@ -110,23 +146,27 @@ static int unpack(struct load *load, const struct oci_layer *layer, struct layer
 	/* Whatever the umask, the root of a capsule can be entered by every user. */
 	if (fd < 0 || fchmod(fd, 0755) < 0)
 		return error_sys(err, errno, "cannot open the folder of a layer");
-	return layer_unpack(load->layout, &layer->blob, s->diff_id, fd, budget, &s->bytes, err);
+	r = layer_unpack(load->layout, &layer->blob, s->diff_id, fd, &load->budget, &s->bytes,
+			 &s->dropped, err);
+	return r < 0 ? r : note_verified(load, &layer->blob, err);
 }
 
 /* What layers/NAME.json says, when there is one. */
 static int look_up_layer(struct load *load, struct staged *s, struct error *err)
 {
 	cleanup_json struct json_object *doc = NULL;
-	char name[IMAGE_LAYER_NAME + 5], text[256];
+	cleanup_free char *text = NULL;
+	char name[IMAGE_LAYER_NAME + 5];
 	const char *diff_id;
+	size_t len;
 	int r;
 
 	snprintf(name, sizeof(name), "%s.json", s->name);
-	r = fd_read_small(load->store->layers, name, text, sizeof(text));
+	r = fd_read_file(load->store->layers, name, STORE_LAYER_RECORD_MAX, &text, &len);
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)
-		r = json_parse(text, strlen(text), name, &doc, NULL);
+		r = json_parse(text, len, name, &doc, NULL);
 	diff_id = json_get_str(doc, "diff_id");
 	if (r < 0 || !digest_valid(diff_id) || json_get_int(doc, "bytes", -1) < 0)
 		return error_set(
@@ -143,12 +183,13 @@ static int look_up_layer(struct load *load, struct staged *s, struct error *err)
 	return 0;
 }
 
-static int charge(const struct staged *s, struct layer_budget *budget, struct error *err)
+/* An image's layers together; what a load unpacks at all is in its budget. */
+static int charge(const struct staged *s, uint64_t *left, struct error *err)
 {
-	if (s->bytes > budget->files)
+	if (s->bytes > *left)
 		return image_invalid(err, "its layers unpack to more than %llu GiB",
 				     IMAGE_BYTES_MAX >> 30);
-	budget->files -= s->bytes;
+	*left -= s->bytes;
 	return 0;
 }
 
@@ -165,18 +206,18 @@ static struct staged *find_staged(struct load *load, const char *name)
  * same.
  */
 static int stage_again(struct load *load, const struct oci_layer *layer, const struct staged *s,
-		       struct layer_budget *budget, struct error *err)
+		       uint64_t *left, struct error *err)
 {
 	int r;
 
 	if (strcmp(s->diff_id, layer->diff_id))
 		return image_invalid(err, "diff IDs %s and %s collide", s->diff_id, layer->diff_id);
-	r = charge(s, budget, err);
+	r = charge(s, left, err);
 	return r < 0 ? r : verify_blob(load, &layer->blob, err);
 }
 
-static int stage_layer(struct load *load, const struct oci_layer *layer,
-		       struct layer_budget *budget, struct error *err)
+static int stage_layer(struct load *load, const struct oci_layer *layer, uint64_t *left,
+		       struct error *err)
 {
 	struct staged *s, fresh = {};
 	int r;
@@ -185,16 +226,20 @@ static int stage_layer(struct load *load, const struct oci_layer *layer,
 	store_layer_name(layer->diff_id, fresh.name);
 	s = find_staged(load, fresh.name);
 	if (s)
-		return stage_again(load, layer, s, budget, err);
+		return stage_again(load, layer, s, left, err);
 	r = look_up_layer(load, &fresh, err);
 	if (r == 0)
-		r = fresh.present ? stage_again(load, layer, &fresh, budget, err)
-				  : unpack(load, layer, budget, &fresh, err);
+		r = fresh.present ? stage_again(load, layer, &fresh, left, err)
+				  : unpack(load, layer, &fresh, err);
+	if (r == 0 && !fresh.present)
+		r = charge(&fresh, left, err);
 	if (r < 0)
 		return r;
 	s = reallocarray(load->staged, load->n_staged + 1, sizeof(*s));
-	if (!s)
+	if (!s) {
+		json_object_put(fresh.dropped);
 		return error_set(err, ENOMEM, "cannot load the image: out of memory");
+	}
 	load->staged = s;
 	s[load->n_staged++] = fresh;
 	return 0;
@@ -202,11 +247,11 @@ static int stage_layer(struct load *load, const struct oci_layer *layer,
 
 static int stage_image(struct load *load, const struct oci_image *image, struct error *err)
 {
-	struct layer_budget budget = {.stream = IMAGE_BYTES_MAX, .files = IMAGE_BYTES_MAX};
+	uint64_t left = IMAGE_BYTES_MAX;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < image->n_layers; i++)
-		r = stage_layer(load, &image->layers[i], &budget, err);
+		r = stage_layer(load, &image->layers[i], &left, err);
 	return r < 0 ? error_prefix(err, "image %.19s", image->digest) : 0;
 }
 
@@ -219,7 +264,18 @@ static int open_layout(struct load *load, int fd, struct error *err)
 	tmp = openat(load->store->tmp, "layout", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (tmp < 0)
 		return error_sys(err, errno, "cannot open the folder for the archive");
-	return layout_open(fd, tmp, &load->layout, err);
+	return layout_open(fd, tmp, &load->store->progress, &load->layout, err);
+}
+
+/* Of all blobs with layers, as often as they will be read. */
+static uint64_t total_bytes(const struct oci_images *images)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < images->n; i++)
+		for (size_t j = 0; j < images->v[i].n_layers; j++)
+			total += images->v[i].layers[j].blob.size;
+	return total;
 }
 
 static int stage(struct load *load, int fd, const char *ref, struct error *err)
@@ -230,6 +286,7 @@ static int stage(struct load *load, int fd, const char *ref, struct error *err)
 		r = oci_read(load->layout, &load->images, err);
 	if (r == 0)
 		r = name_images(load, ref, err);
+	progress_begin(&load->store->progress, "unpacking", total_bytes(&load->images));
 	for (size_t i = 0; r == 0 && i < load->images.n; i++)
 		r = stage_image(load, &load->images.v[i], err);
 	return r;
@@ -237,7 +294,7 @@ static int stage(struct load *load, int fd, const char *ref, struct error *err)
 
 /* ---- publishing ---- */
 
-static int publish_layer(struct load *load, const struct staged *s)
+static int publish_layer(struct load *load, struct staged *s)
 {
 	cleanup_json struct json_object *doc = json_object_new_object();
 	char name[IMAGE_LAYER_NAME + 5];
@@ -246,6 +303,7 @@ static int publish_layer(struct load *load, const struct staged *s)
 
 	json_put_str(doc, "diff_id", s->diff_id);
 	json_put_int(doc, "bytes", (int64_t)s->bytes);
+	json_put_obj(doc, "dropped", json_object_get(s->dropped));
 	snprintf(name, sizeof(name), "%s.json", s->name);
 	text = json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PLAIN);
 	if (!text)
@@ -341,6 +399,15 @@ static int64_t count_present(struct load *load, struct json_object *record)
 	return n;
 }
 
+/* Whether an image before has the same name, and so is the same one. */
+static bool is_repeated(struct load *load, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (!strcmp(load->refs[i], load->refs[at]))
+			return true;
+	return false;
+}
+
 /* The load is done: that another image's record is damaged must not make it look failed. */
 static struct json_object *describe(struct load *load)
 {
@@ -348,11 +415,14 @@ static struct json_object *describe(struct load *load)
 	cleanup_json struct json_object *uses = NULL;
 	struct error why = {};
 
-	if (store_layer_uses(load->store, &uses, &why) < 0)
+	if (store_layer_uses(load->store, &load->store->refs, &uses, &why) < 0)
 		log_warn("ignoring what images share: %s", why.msg);
 	for (size_t i = 0; i < load->images.n; i++) {
-		struct json_object *record = load->images.v[i].config;
-		struct json_object *row = store_describe(load->refs[i], record, uses);
+		struct json_object *record = load->images.v[i].config, *row;
+
+		if (is_repeated(load, i))
+			continue;
+		row = store_describe(load->refs[i], record, uses);
 
 		json_put_int(row, "shared_layers", count_present(load, record));
 		json_object_array_add(list, row);
@@ -383,14 +453,24 @@ static int load_locked(struct load *load, int fd, const char *ref, struct error 
 int image_load(struct image_store *store, int fd, const char *ref, struct json_object **ret,
 	       struct error *err)
 {
-	struct load load = {.store = store, .layout = -1};
-	cleanup_fd int lock = -1;
+	struct load load = {
+		.store = store,
+		.layout = -1,
+		.budget = {.stream = IMAGE_BYTES_MAX,
+			   .files = IMAGE_BYTES_MAX,
+			   .entries = LAYER_ENTRIES_MAX,
+			   .progress = &store->progress},
+	};
+	cleanup_fd int lock = -1, spooled = -1;
 	struct error own = {};
-	int r = store_lock(store, true, &lock, &own);
+	/* Before the lock: a slow sender holds up nobody else. */
+	int r = layout_spool(fd, store->tmp, &store->progress, &spooled, &own);
 
+	if (r == 0)
+		r = store_lock(store, true, &lock, &own);
 	if (r == 0) {
 		sweep(store);
-		r = load_locked(&load, fd, ref, &own);
+		r = load_locked(&load, spooled >= 0 ? spooled : fd, ref, &own);
 		if (r == 0)
 			*ret = describe(&load);
 		load_release(&load);

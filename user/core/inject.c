@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -24,23 +23,10 @@
 #include "core/userdb.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define STARTER_NAME "recap-starter"
 #define INIT_NAME    "recap-init"
 #define LOG_MAX	     (16 << 20) /* bytes kept of a detached capsule's output */
 #define LOG_FULL     "\n[recap: output limit reached, the rest is dropped]\n"
-
-struct inject_report *inject_report_new(void)
-{
-	void *p = mmap(NULL, sizeof(struct inject_report), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-void inject_report_free(struct inject_report *report)
-{
-	if (report)
-		munmap(report, sizeof(*report));
-}
 
 /* recapd's own arguments, which every child of it inherits: one string behind the other (execve(2)). */
 static struct {
@@ -59,62 +45,117 @@ void inject_set_arguments(char **argv)
 /* State of the child: what it opens on its way. */
 struct child {
 	const struct inject_plan *plan;
+	const struct inject_seat *seat;
 	struct error *err;
 	struct inject_report *report;
 	int target_tree; /* detached clone of the target's mounts */
 	int root;	 /* the capsule's root folder */
-	cpu_set_t cpus;	 /* where recapd may run, and the tool again */
+	pid_t tool;
 	struct user_ids user;
 };
 
 /*
- * The way from recapd to the tool's exec is one thread of work in three processes, each waiting for the next. Left alone, the
- * scheduler puts every new one on another CPU, which has to be woken first, or is busy; so they stay on this one.
+ * From the starter to the tool's exec there is one thread of work in three processes, each waiting for the last. Left alone, the
+ * scheduler puts every one on another CPU, which has to be woken first, or is busy. So the starter, which recapd keeps off its own
+ * CPU, ties itself to the one that it is woken on, and init and the tool inherit that; each is let go of as soon as it is not the one
+ * that all wait for. Meanwhile recapd is at its own work, and in the end the starter ends there, too.
  */
-static void stay_on_cpu(cpu_set_t *ret_before)
-{
-	cpu_set_t here;
-
-	/* More CPUs than fit: then left alone. */
-	if (sched_getaffinity(0, sizeof(*ret_before), ret_before) < 0) {
-		CPU_ZERO(ret_before);
-		return;
-	}
-	CPU_ZERO(&here);
-	CPU_SET(sched_getcpu(), &here);
-	sched_setaffinity(0, sizeof(here), &here);
-}
-
 /* Only ever costs time when it fails: nothing depends on it. */
-static void leave_cpu(const cpu_set_t *before)
+static void leave_cpu(pid_t pid, const cpu_set_t *before)
 {
 	if (CPU_COUNT(before))
-		sched_setaffinity(0, sizeof(*before), before);
+		sched_setaffinity(pid, sizeof(*before), before);
+}
+
+static int fd_of(const struct child *c, int which)
+{
+	return c->plan->fds[which];
+}
+
+/* ---- before there is a target ------------------------------------------------------------------ */
+
+/*
+ * The overlay goes on top of the stage's "/", which is then out of sight and out of reach: a lookup of "/" ends at the top-most
+ * mount, and there is no way down. pivot_root(2) would leave the stage to be unmounted, for which the kernel waits until all
+ * CPUs have noticed (namespace_unlock()).
+ */
+static int mount_root(int overlay, int *ret_root, struct error *err)
+{
+	cleanup_fd int stage = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_fd int dev = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (stage < 0 || dev < 0)
+		return error_sys(err, errno, "cannot open the stage");
+	if (move_mount(overlay, "", stage, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	    0)
+		return error_sys(err, errno, "cannot mount the capsule's root");
+	r = mount_put(dev, overlay, "dev");
+	if (r < 0)
+		return error_sys(err, -r, "cannot mount /dev");
+	*ret_root = overlay;
+	return 0;
+}
+
+void inject_take_name(const char *name)
+{
+	prctl(PR_SET_NAME, name);
+	if (!arguments.size)
+		return;
+	/* In one go, from the left: the target, which looks on, never finds anything else there than one of our names. */
+	strncpy(arguments.text, name, arguments.size - 1);
+}
+
+static int leave_session(struct error *err)
+{
+	/* No controlling terminal, no signals meant for recapd's group. */
+	if (setsid() < 0)
+		return error_sys(err, errno, "setsid");
+	inject_take_name(STARTER_NAME);
+	/* Nothing below our /proc/PID may be opened by the target, nor may it trace us. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return error_sys(err, errno, "PR_SET_DUMPABLE");
+	return 0;
+}
+
+/* A copy of the stage's few mounts, not of the host's many. */
+static int leave_mounts(int stage, int *ret_own, struct error *err)
+{
+	cleanup_fd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (proc < 0)
+		return error_sys(err, errno, "cannot open /proc");
+	if (setns(stage, CLONE_NEWNS) < 0)
+		return error_sys(err, errno, "cannot enter the stage");
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_sys(err, errno, "cannot unshare the mount namespace");
+	*ret_own = openat(proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	return *ret_own < 0 ? error_sys(err, errno, "cannot open the mount namespace") : 0;
+}
+
+int inject_sit(int stage, int overlay, bool usual, const cpu_set_t *cpus, struct inject_seat *ret,
+	       struct error *err)
+{
+	int r = leave_session(err);
+
+	*ret = (struct inject_seat){.usual = usual, .cpus = *cpus, .mnt_ns = -1, .root = -1};
+	if (r == 0 && usual && (r = sandbox_bound_usual()) < 0)
+		error_sys(err, -r, "cannot bound the capabilities");
+	if (r == 0)
+		r = leave_mounts(stage, &ret->mnt_ns, err);
+	if (r == 0 && (r = masks_find(&ret->masks)) < 0)
+		error_sys(err, -r, "cannot make what covers parts of /proc");
+	return r < 0 || overlay < 0 ? r : mount_root(overlay, &ret->root, err);
 }
 
 /* ---- the steps, in order ----------------------------------------------------------------------- */
-
-static int step_session(struct child *c)
-{
-	/* Away from recapd's session: no controlling terminal, no signals meant for its group. */
-	if (setsid() < 0)
-		return error_sys(c->err, errno, "setsid");
-	prctl(PR_SET_NAME, INIT_NAME);
-	if (arguments.size) {
-		memset(arguments.text, 0, arguments.size);
-		strncpy(arguments.text, INIT_NAME, arguments.size - 1);
-	}
-	/* Nothing below our /proc/PID may be opened by the target, nor may it trace us. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return error_sys(c->err, errno, "PR_SET_DUMPABLE");
-	return 0;
-}
 
 /* v1 groups have no CLONE_INTO_CGROUP. "0" is the writer. */
 static int step_cgroups(struct child *c)
 {
 	for (int i = 0; i < CGROUP_V1_MAX; i++)
-		if (c->plan->cgroup->v1[i] >= 0 && write(c->plan->cgroup->v1[i], "0", 1) < 0)
+		if (fd_of(c, INJECT_FD_CGROUP_V1 + i) >= 0 &&
+		    write(fd_of(c, INJECT_FD_CGROUP_V1 + i), "0", 1) < 0)
 			return error_sys(c->err, errno, "cannot enter the cgroup with the limits");
 	return 0;
 }
@@ -132,11 +173,11 @@ static int step_clone_target(struct child *c)
 
 	if (c->plan->target_root == TARGET_ROOT_NONE)
 		return 0;
-	if (c->plan->target->ns[TARGET_NS_MNT] >= 0 &&
-	    setns(c->plan->target->ns[TARGET_NS_MNT], CLONE_NEWNS) < 0)
+	if (fd_of(c, INJECT_FD_NS + TARGET_NS_MNT) >= 0 &&
+	    setns(fd_of(c, INJECT_FD_NS + TARGET_NS_MNT), CLONE_NEWNS) < 0)
 		return error_sys(c->err, errno, "cannot enter the target's mount namespace");
 	c->target_tree =
-		open_tree(c->plan->target->root, "",
+		open_tree(fd_of(c, INJECT_FD_TARGET), "",
 			  AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (c->target_tree < 0)
 		return error_sys(c->err, errno, "cannot copy the target's mounts");
@@ -145,23 +186,15 @@ static int step_clone_target(struct child *c)
 	if (mount_setattr(c->target_tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) <
 	    0)
 		return error_sys(c->err, errno, "cannot restrict the copy of the target's mounts");
-	return 0;
-}
-
-/* Our own mount namespace: a copy of the stage's few mounts, not of the host's many. */
-static int step_own_mounts(struct child *c)
-{
-	if (setns(c->plan->stage_ns, CLONE_NEWNS) < 0)
-		return error_sys(c->err, errno, "cannot enter the stage");
-	if (unshare(CLONE_NEWNS) < 0)
-		return error_sys(c->err, errno, "cannot unshare the mount namespace");
+	if (setns(c->seat->mnt_ns, CLONE_NEWNS) < 0)
+		return error_sys(c->err, errno, "cannot return from the target's mount namespace");
 	return 0;
 }
 
 /* Whether the capsule is to be in the target's namespace of that kind (which may be recapd's own: --pid=host). */
 static bool joins(const struct inject_plan *plan, enum target_ns ns)
 {
-	return plan->target->joined & (1u << ns);
+	return plan->joined & (1u << ns);
 }
 
 /* What is not joined is new and empty: the host's is never a capsule's. */
@@ -172,11 +205,10 @@ static int step_join(struct child *c)
 		int type;
 	} kinds[] = {{TARGET_NS_CGROUP, CLONE_NEWCGROUP},
 		     {TARGET_NS_IPC, CLONE_NEWIPC},
-		     {TARGET_NS_UTS, CLONE_NEWUTS},
-		     {TARGET_NS_NET, CLONE_NEWNET}};
+		     {TARGET_NS_UTS, CLONE_NEWUTS}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		int fd = c->plan->target->ns[kinds[i].ns];
+		int fd = fd_of(c, INJECT_FD_NS + kinds[i].ns);
 
 		if (fd >= 0 && setns(fd, kinds[i].type) < 0)
 			return error_sys(c->err, errno, "cannot join the target's namespaces");
@@ -196,21 +228,10 @@ static int put(struct child *c, int fd, const char *where)
 
 static int step_root(struct child *c)
 {
-	cleanup_fd int stage = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	cleanup_fd int dev = -1;
-	int r;
-
-	if (stage < 0)
-		return error_sys(c->err, errno, "cannot open the stage");
-	r = mount_put(c->plan->overlay, stage, STAGE_ROOT);
-	if (r < 0)
-		return error_sys(c->err, -r, "cannot mount the capsule's root");
-	c->root = c->plan->overlay;
-	dev = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = put(c, dev, "dev");
-	if (r == 0 && c->target_tree >= 0)
-		r = put(c, c->target_tree, "target");
-	return r;
+	c->root = c->seat->root;
+	if (c->root < 0 && mount_root(fd_of(c, INJECT_FD_OVERLAY), &c->root, c->err) < 0)
+		return -c->err->code;
+	return c->target_tree < 0 ? 0 : put(c, c->target_tree, "target");
 }
 
 /* Kernel file systems, read-only: the target's processes and devices are to be seen, not set. */
@@ -223,15 +244,24 @@ static int step_kernel_fs(struct child *c)
 	cleanup_fd int sys = mount_new("sysfs", no_opts, attr);
 	int r = put(c, proc, "proc");
 
-	return r < 0 ? r : put(c, sys, "sys");
+	if (r == 0)
+		r = put(c, sys, "sys");
+	if (r == 0 && (r = masks_put(&c->seat->masks, proc, sys)) < 0)
+		error_sys(c->err, -r, "cannot cover parts of /proc and /sys");
+	return r;
 }
 
-static int step_pivot(struct child *c)
+static int step_enter(struct child *c)
 {
-	/* pivot_root(2): "." twice, and then the old root, the empty stage, is off. */
-	if (fchdir(c->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-	    umount2(".", MNT_DETACH) < 0)
+	if (fchdir(c->root) < 0 || chroot(".") < 0)
 		return error_sys(c->err, errno, "cannot make the capsule's root its root");
+	return 0;
+}
+
+static int step_watch(struct child *c)
+{
+	if (fd_of(c, INJECT_FD_WATCH) >= 0)
+		residue_files_watch(fd_of(c, INJECT_FD_WATCH), &c->report->watch);
 	return 0;
 }
 
@@ -242,6 +272,14 @@ static int step_user(struct child *c)
 	c->report->uid = c->user.uid;
 	c->report->gid = c->user.gid;
 	return r;
+}
+
+/* For the tool. Init executes nothing, and takes the rest off itself later. */
+static int step_bound(struct child *c)
+{
+	int r = sandbox_bound(&c->plan->sandbox, c->user.uid, c->seat->usual);
+
+	return r < 0 ? error_sys(c->err, -r, "cannot bound the capabilities") : 0;
 }
 
 static int step_reaper(struct child *c)
@@ -264,7 +302,8 @@ static int tool_stdio(const struct child *c)
 	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int i = 0; i < 3; i++)
-		if (dup2(c->plan->stdio[i] < 0 ? null : c->plan->stdio[i], i) < 0)
+		if (dup2(fd_of(c, INJECT_FD_STDIO + i) < 0 ? null : fd_of(c, INJECT_FD_STDIO + i),
+			 i) < 0)
 			return error_sys(c->err, errno, "cannot pass the streams");
 	if (setsid() < 0)
 		return error_sys(c->err, errno, "setsid");
@@ -280,8 +319,8 @@ static int tool_signals(const struct child *c)
 {
 	sigset_t none;
 
-	for (int sig = 1; sig < 32; sig++)
-		signal(sig, SIG_DFL);
+	/* The injector has seen to the others. */
+	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		return error_sys(c->err, errno, "sigprocmask");
@@ -302,35 +341,43 @@ static int tool_limits(const struct child *c)
 /* The target's user namespace, if it has one: with all capabilities in it, which the next step takes. */
 static int tool_user_ns(const struct child *c, int user_ns)
 {
-	if (user_ns >= 0 && setns(user_ns, CLONE_NEWUSER) < 0)
+	int r;
+
+	if (user_ns < 0)
+		return 0;
+	if (setns(user_ns, CLONE_NEWUSER) < 0)
 		return error_sys(c->err, errno, "cannot join the target's user namespace");
-	return 0;
+	r = sandbox_bound(&c->plan->sandbox, c->user.uid, false);
+	return r < 0 ? error_sys(c->err, -r, "cannot bound the capabilities") : 0;
 }
 
 static int tool_confine(const struct child *c)
 {
+	const struct rlimit files = {c->plan->nofile_soft, c->plan->nofile_hard};
 	const int stdio[3] = {0, 1, 2};
 	int r;
 
 	/* Before the credentials: opening "/" and the passed files needs no more than we are about to lose. */
-	if (c->plan->sandbox->landlock) {
+	if (c->plan->sandbox.landlock) {
 		r = sandbox_landlock(stdio);
 		if (r < 0)
 			return error_sys(c->err, -r, "cannot confine file access");
 	}
-	r = sandbox_credentials(c->plan->sandbox, c->user.uid, c->user.gid, c->user.groups,
+	r = sandbox_credentials(&c->plan->sandbox, c->user.uid, c->user.gid, c->user.groups,
 				c->user.n_groups);
 	if (r < 0)
 		return error_sys(c->err, -r, "cannot become user %u:%u", c->user.uid, c->user.gid);
 	/* The change of user put suid_dumpable(5) in place of what we set. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return error_sys(c->err, errno, "prctl");
+	/* We have opened our last; a limit lower than what is open closes nothing. */
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		return error_sys(c->err, errno, "cannot limit the open files");
 	if (chdir(c->plan->workdir) < 0)
 		return error_named(c->err, errno, "CommandNotExecutable",
 				   "cannot change to %s in the capsule: %s", c->plan->workdir,
 				   strerror(errno));
-	r = sandbox_seccomp(c->plan->sandbox);
-	return r < 0 ? error_sys(c->err, -r, "cannot install the seccomp filter") : 0;
+	return 0;
 }
 
 static bool may_trace(const struct sandbox *s)
@@ -339,19 +386,38 @@ static bool may_trace(const struct sandbox *s)
 }
 
 /* Should init die before, so does the tool (PR_SET_PDEATHSIG). */
-static void wait_for_seal(const struct child *c)
+static void wait_for(const unsigned int *word)
 {
-	while (!__atomic_load_n(&c->report->sealed, __ATOMIC_ACQUIRE))
-		syscall(SYS_futex, &c->report->sealed, FUTEX_WAIT, 0, NULL, NULL, 0);
+	while (!__atomic_load_n(word, __ATOMIC_ACQUIRE))
+		syscall(SYS_futex, word, FUTEX_WAIT, 0, NULL, NULL, 0);
+}
+
+static void wake(unsigned int *word)
+{
+	__atomic_store_n(word, 1, __ATOMIC_RELEASE);
+	syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void inject_release(struct inject_report *report)
+{
+	wake(&report->released);
 }
 
 static void tool_exec(const struct child *c, char *const *env)
 {
 	const char *name = c->plan->argv[0];
+	int r;
 
-	leave_cpu(&c->cpus);
-	if (may_trace(c->plan->sandbox))
-		wait_for_seal(c);
+	leave_cpu(0, &c->seat->cpus);
+	wait_for(&c->report->released);
+	if (may_trace(&c->plan->sandbox))
+		wait_for(&c->report->sealed);
+	/* Last, since a profile need not let us do anything but this. */
+	r = sandbox_seccomp(c->plan->seccomp);
+	if (r < 0) {
+		error_sys(c->err, -r, "cannot install the seccomp filter");
+		return;
+	}
 	environ = (char **)env;
 	execvp(name, c->plan->argv);
 	if (errno == ENOENT)
@@ -365,8 +431,10 @@ static void tool_exec(const struct child *c, char *const *env)
 static __attribute__((noreturn)) void tool_run(const struct child *c, char *const *env)
 {
 	/* close_range() takes what the plan names: keep what comes after it. */
-	int user_ns = c->plan->target->ns[TARGET_NS_USER];
+	int user_ns = fd_of(c, INJECT_FD_NS + TARGET_NS_USER);
 
+	/* The exec will wake init, and what that does then is not for the tool to wait for. */
+	leave_cpu(getppid(), &c->seat->cpus);
 	if (tool_limits(c) == 0 && tool_signals(c) == 0 && tool_user_ns(c, user_ns) == 0 &&
 	    tool_stdio(c) == 0 && tool_confine(c) == 0)
 		tool_exec(c, env);
@@ -432,35 +500,79 @@ static void pump_log(int from, int log)
 	}
 }
 
-/* Only the two descriptors of the log stay open, as 0 and 1, and no power over anything. */
-static void seal(const struct child *c)
+/*
+ * Is there still somebody to wait for? SIGCHLD is ignored, so the kernel reaps by itself, and this looks only. Also where the tool
+ * could not be started: vfork(2) lets us go on before its process has quite gone, and it would be the target's to reap.
+ */
+static bool has_children(void)
 {
-	const struct inject_plan *plan = c->plan;
+	siginfo_t info;
 
-	leave_cpu(&c->cpus);
-	if (plan->log >= 0 && (dup2(plan->log_pipe, 0) < 0 || dup2(plan->log, 1) < 0))
-		_exit(1);
-	close_range(plan->log >= 0 ? 2 : 0, ~0u, 0);
-	if (sandbox_seal_init() < 0)
-		_exit(1);
-	__atomic_store_n(&c->report->sealed, 1, __ATOMIC_RELEASE);
-	syscall(SYS_futex, &c->report->sealed, FUTEX_WAKE, 1, NULL, NULL, 0);
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
-/*
- * Until no child is left, and that is the tree: SIGCHLD is ignored, so this only returns then. Also where the tool could not be
- * started: vfork(2) lets us go on before its process has quite gone, and it would be the target's to reap.
- */
+/* Until no child is left, and that is the tree: SIGCHLD is ignored, so this only returns then. */
 static void wait_for_tree(void)
 {
 	while (waitid(P_ALL, 0, NULL, WEXITED | __WALL) == 0 || errno == EINTR)
 		;
 }
 
+/*
+ * The kernel reaps by itself, so that the PID may be another's by now: only a child of ours is meant. False when it lives, and is
+ * another user's, over whom we have no power any more.
+ */
+static bool kill_tool(pid_t pid)
+{
+	cleanup_fd int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	siginfo_t info;
+
+	if (pidfd < 0)
+		return errno == ESRCH;
+	return waitid(P_PIDFD, pidfd, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 ||
+	       syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
+}
+
+/*
+ * An init with power is not to stand by while the tool runs. recapd is told why, ends what the tool leaves, and does not have to wait
+ * long; to end before all of it has would leave zombies to the target's PID 1.
+ */
+static __attribute__((noreturn)) void not_sealed(const struct child *c, int code)
+{
+	if (!c->err->code)
+		error_sys(c->err, code, "init cannot give up its power");
+	/* Where we cannot, our end is its own, too (PR_SET_PDEATHSIG). */
+	if (c->tool <= 0 || kill_tool(c->tool))
+		wait_for_tree();
+	_exit(1);
+}
+
+/* Only the two descriptors of the log stay open, as 0 and 1, and no power over anything. */
+static void seal(const struct child *c)
+{
+	int pipe = fd_of(c, INJECT_FD_LOG_PIPE), log = fd_of(c, INJECT_FD_LOG), r;
+
+	if (log >= 0 && (dup2(pipe, 0) < 0 || dup2(log, 1) < 0))
+		not_sealed(c, errno);
+	close_range(log >= 0 ? 2 : 0, ~0u, 0);
+	/* Where tool and tree have ended already, there is no time left to protect: looked for twice, since sealing takes longer. */
+	if (log < 0 && !has_children())
+		return;
+	r = sandbox_drop_all(&c->plan->sandbox);
+	if (r < 0)
+		not_sealed(c, -r);
+	if (log < 0 && !has_children())
+		return;
+	r = sandbox_seal_init();
+	if (r < 0)
+		not_sealed(c, -r);
+	wake(&c->report->sealed);
+}
+
 static __attribute__((noreturn)) void init_run(struct child *c)
 {
 	seal(c);
-	if (c->plan->log >= 0)
+	if (fd_of(c, INJECT_FD_LOG) >= 0)
 		pump_log(0, 1);
 	wait_for_tree();
 	_exit(c->err->code ? 1 : 0);
@@ -468,17 +580,17 @@ static __attribute__((noreturn)) void init_run(struct child *c)
 
 typedef int (*step_fn)(struct child *c);
 
-/* The checklist. Each needs those before it; see the comment at each. */
+/* The checklist. Each needs those before it; see the comment at each. The starter has left the host behind already. */
 static const step_fn steps[] = {
-	step_session,	   /* first of all: out of the target's reach */
 	step_cgroups,	   /* limits hold before anything is allocated for the target */
 	step_clone_target, /* needs the target's mount namespace, for one call */
-	step_own_mounts,   /* out of it again, into one of our own */
 	step_join,	   /* kernel file systems show the namespaces of who mounts them */
 	step_root,	   /* overlay, /dev, /target */
 	step_kernel_fs, /* /proc of the PID namespace that the clone put us in, /sys of the joined network */
-	step_pivot,  /* from here on every path is the capsule's */
+	step_enter,  /* from here on every path is the capsule's */
+	step_watch,  /* needs /proc, and /target where it stays */
 	step_user,   /* names in the image's own databases */
+	step_bound,  /* while we stand in for the tool: init need not do it again */
 	step_reaper, /* before there is anybody to reap */
 };
 
@@ -487,117 +599,60 @@ static __attribute__((noreturn)) void child_main(struct child *c)
 	char **env;
 	pid_t pid;
 
+	inject_take_name(INIT_NAME);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
 		if (steps[i](c) < 0)
 			_exit(1);
 	env = make_env(c);
 	/*
-	 * vfork(2): the tool runs on our memory until its exec, and we stand still, which spares copying recapd's page tables a
+	 * vfork(2): the tool runs on our memory until its exec, and we stand still, which spares copying page tables a
 	 * second time. A tool that may trace could take us over between its exec and our seal, so that one waits for it.
 	 */
-	pid = !env ? -1 : may_trace(c->plan->sandbox) ? fork() : vfork();
+	pid = !env ? -1 : may_trace(&c->plan->sandbox) ? fork() : vfork();
 	if (pid == 0)
 		tool_run(c, env);
 	if (pid < 0)
 		error_sys(c->err, errno, "cannot start the tool");
+	c->tool = pid;
 	init_run(c);
 }
 
-/* ---- recapd's side ----------------------------------------------------------------------------- */
+/* ---- the fork ---------------------------------------------------------------------------------- */
 
 /*
- * clone3(2) puts the child into the cgroup and into the PID namespace at birth. The namespace is that "for children" of
- * recapd, which is set for this one call only.
+ * The child is born where its /proc/PID shows nothing of the host: on the stage, and in the target's network, or one of its own.
+ * The PID namespace is that "for children". CLONE_PARENT: recapd waits for it.
  */
-static int clone_child(const struct inject_plan *plan, int *pidfd)
+int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
+		struct inject_report *report, int *ret_pidfd)
 {
+	const enum target_ns before[] = {TARGET_NS_PID, TARGET_NS_NET};
+	const int types[] = {CLONE_NEWPID, CLONE_NEWNET};
+	int cgroup = plan->fds[INJECT_FD_CGROUP];
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | (plan->cgroup->v2 >= 0 ? CLONE_INTO_CGROUP : 0) |
+		.flags = CLONE_PARENT | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0) |
 			 (joins(plan, TARGET_NS_PID) ? 0 : CLONE_NEWPID),
-		.pidfd = (uintptr_t)pidfd,
-		.exit_signal = SIGCHLD,
-		.cgroup = plan->cgroup->v2 >= 0 ? plan->cgroup->v2 : 0,
+		.pidfd = (uintptr_t)ret_pidfd,
+		.cgroup = cgroup >= 0 ? cgroup : 0,
 	};
-	pid_t pid = syscall(SYS_clone3, &args, sizeof(args));
-
-	return pid < 0 ? -errno : pid;
-}
-
-/* Or else abort: to go on in a namespace of the target's or the stage would be to act for it. */
-static void enter_or_abort(int ns, int type)
-{
-	if (setns(ns, type) < 0)
-		abort();
-}
-
-/*
- * The child is born where its /proc/PID shows nothing of the host: on the stage, and in the target's network. recapd goes there for
- * this one call, as it does for the PID namespace "for children".
- */
-static int clone_in_namespaces(const struct inject_plan *plan, const int own[3], cpu_set_t *cpus,
-			       int *pidfd)
-{
-	const int types[3] = {CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWNS};
-	const int wanted[3] = {plan->target->ns[TARGET_NS_PID], plan->target->ns[TARGET_NS_NET],
-			       plan->stage_ns};
-	int r = 0, entered = 0;
-
-	for (; entered < 3 && r == 0; entered++)
-		if (wanted[entered] >= 0 && setns(wanted[entered], types[entered]) < 0)
-			r = -errno;
-	stay_on_cpu(cpus);
-	if (r == 0)
-		r = clone_child(plan, pidfd);
-	if (r == 0)
-		return 0;
-	leave_cpu(cpus);
-	while (entered-- > 0)
-		if (wanted[entered] >= 0)
-			enter_or_abort(own[entered], types[entered]);
-	return r;
-}
-
-/* recapd's own namespaces, which never change: opened once and kept. */
-static int open_own(int own[3])
-{
-	static const char *const paths[3] = {"/proc/self/ns/pid", "/proc/self/ns/net",
-					     "/proc/self/ns/mnt"};
-	static int kept[3] = {-1, -1, -1};
-
-	for (int i = 0; i < 3; i++) {
-		if (kept[i] < 0)
-			kept[i] = open(paths[i], O_RDONLY | O_CLOEXEC);
-		if (kept[i] < 0)
-			return -errno;
-		own[i] = kept[i];
-	}
-	return 0;
-}
-
-int inject_start(struct track *track, const struct inject_plan *plan, struct inject_report *report,
-		 int *ret_pidfd, pid_t *ret_pid, struct error *err)
-{
-	int own[3];
 	struct child child = {.plan = plan,
+			      .seat = seat,
 			      .report = report,
 			      .err = &report->error,
 			      .target_tree = -1,
 			      .root = -1};
-	int pidfd = -1, r = open_own(own);
+	pid_t pid;
 
-	if (r < 0)
-		return error_sys(err, -r, "cannot open /proc/self/ns");
-	r = track_tag_self(track, plan->capsule);
-	if (r < 0)
-		return error_sys(err, -r, "cannot tag the capsule's first process");
-	r = clone_in_namespaces(plan, own, &child.cpus, &pidfd);
-	if (r == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
+		int ns = plan->fds[INJECT_FD_NS + before[i]];
+
+		if (ns >= 0 && setns(ns, types[i]) < 0)
+			return -errno;
+	}
+	if (!joins(plan, TARGET_NS_NET) && unshare(CLONE_NEWNET) < 0)
+		return -errno;
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
 		child_main(&child);
-	if (track_tag_self(track, 0) < 0)
-		abort();
-	if (r < 0)
-		return error_sys(err, -r, "cannot fork into the target's PID namespace");
-	*ret_pidfd = pidfd;
-	*ret_pid = r;
-	return 0;
+	return pid < 0 ? -errno : pid;
 }

@@ -431,6 +431,8 @@ static int copy_name(const struct entry *e, struct target_name *ret)
 {
 	struct target_name n = {
 		.id = e->id,
+		.pid = (pid_t)e->c.pid,
+		.started_ns = e->c.start_ns,
 		.container_id = strdup(e->meta->id),
 		.name = strdup(e->meta->name),
 		.runtime = strdup(e->meta->runtime),
@@ -505,8 +507,8 @@ static bool has_labels(const struct entry *e, char *const *labels)
 	return true;
 }
 
-int inventory_list(struct inventory *inv, bool all, char *const *labels, char **ret,
-		   size_t *ret_len, struct error *err)
+int inventory_list(struct inventory *inv, bool all, char *const *labels, inventory_keep_fn keep,
+		   void *arg, char **ret, size_t *ret_len, struct error *err)
 {
 	cleanup_free char *buf = NULL;
 	size_t len = 0;
@@ -522,7 +524,7 @@ int inventory_list(struct inventory *inv, bool all, char *const *labels, char **
 	for (size_t i = 0; i < inv->n; i++) {
 		const struct entry *e = inv->entries[i];
 
-		if ((!all && !is_container(e)) || !has_labels(e, labels))
+		if ((!all && !is_container(e)) || !has_labels(e, labels) || !keep(e->json, arg))
 			continue;
 		if (!first)
 			fputc(',', f);

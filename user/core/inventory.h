@@ -26,6 +26,8 @@ int inventory_sync(struct inventory *inv, struct error *err) must_check;
 /* What a capsule's record says of its target. Strings are the caller's copies. */
 struct target_name {
 	uint64_t id;
+	pid_t pid;
+	uint64_t started_ns; /* CLOCK_BOOTTIME */
 	char *container_id, *name, *runtime;
 };
 void target_name_clear(struct target_name *n);
@@ -45,10 +47,11 @@ const char *inventory_json(struct inventory *inv, uint64_t id);
 
 /*
  * The records as the text of a JSON array, sorted by name; the caller frees *ret. `all`: sandboxes too. `labels`: only those that
- * carry every KEY=VALUE.
+ * carry every KEY=VALUE. `keep`: only those that it says yes to.
  */
-int inventory_list(struct inventory *inv, bool all, char *const *labels, char **ret,
-		   size_t *ret_len, struct error *err) must_check;
+typedef bool (*inventory_keep_fn)(const char *record, void *arg);
+int inventory_list(struct inventory *inv, bool all, char *const *labels, inventory_keep_fn keep,
+		   void *arg, char **ret, size_t *ret_len, struct error *err) must_check;
 
 size_t inventory_count(const struct inventory *inv);
 

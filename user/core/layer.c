@@ -30,6 +30,10 @@ struct layer {
 	struct layer_budget *budget;
 	uint64_t bytes;
 	unsigned int entries, dropped;
+	int layout; /* borrowed, as is `desc`: to read the layer a second time */
+	const struct descriptor *desc;
+	struct json_object *lost; /* what layer_unpack() reports as dropped */
+	int64_t n_lost;
 	/* The folder last used: most entries follow one of the same folder. */
 	char parent[PATH_MAX];
 	int parent_fd;
@@ -44,8 +48,40 @@ struct place {
 	int folder;
 };
 
+/* Kept for whoever judges the image: what is dropped can no longer be seen in the folder. */
+static void note_lost(struct layer *l, const char *path, const char *what)
+{
+	struct json_object *o;
+
+	if (++l->n_lost > LAYER_DROPPED_MAX)
+		return;
+	o = json_object_new_object();
+	json_put_foreign(o, "path", path, PATH_MAX);
+	json_put_str(o, "what", what);
+	json_object_array_add(l->lost, o);
+}
+
+/* Set-id bits count on what can be executed or entered, capabilities wherever they are. */
+static void note_rights(struct layer *l, const char *path, struct archive_entry *e)
+{
+	mode_t mode = archive_entry_perm(e);
+	const char *name;
+	const void *value;
+	size_t size;
+
+	if (archive_entry_filetype(e) == AE_IFREG && mode & S_ISUID)
+		note_lost(l, path, "setuid");
+	if (archive_entry_filetype(e) == AE_IFREG && mode & S_ISGID)
+		note_lost(l, path, "setgid");
+	archive_entry_xattr_reset(e);
+	while (archive_entry_xattr_next(e, &name, &value, &size) == ARCHIVE_OK)
+		if (name && !strcmp(name, "security.capability"))
+			note_lost(l, path, "capability");
+}
+
 static void layer_release(struct layer *l)
 {
+	json_object_put(l->lost);
 	for (size_t i = 0; i < l->n_times; i++)
 		free(l->times[i].path);
 	free(l->times);
@@ -471,16 +507,58 @@ static int unpack_kind(struct layer *l, const char *path, struct archive_entry *
 		return unpack_hardlink(l, &at, archive_entry_hardlink(e), err);
 	switch (archive_entry_filetype(e)) {
 	case AE_IFREG:
+		note_rights(l, path, e);
 		return unpack_file(l, &at, e, err);
 	case AE_IFDIR:
 		r = unpack_folder(l, &at, e, err);
 		return r < 0 ? r : note_time(l, path, e, err);
 	case AE_IFLNK:
 		return unpack_symlink(l, &at, e, err);
-	default: /* also a forged whiteout, which is a device 0/0 */
+	case AE_IFCHR:
+	case AE_IFBLK: /* also a forged whiteout, which is a device 0/0 */
+		note_lost(l, path, "device");
+		l->dropped++;
+		return 0;
+	default:
 		l->dropped++;
 		return 0;
 	}
+}
+
+static int too_many(struct error *err)
+{
+	return image_invalid(err, "there are more than %d entries in what is loaded",
+			     LAYER_ENTRIES_MAX);
+}
+
+/*
+ * Reading a million entries takes seconds, making and removing as many files takes minutes: a layer
+ * that turns out to have many is read to its end before more are made.
+ */
+static int count_entries(struct layer *l, struct error *err)
+{
+	uint64_t stream = IMAGE_BYTES_MAX;
+	unsigned int n = 0, max = l->entries + l->budget->entries;
+	cleanup_blob struct blob *blob = NULL;
+	cleanup_tar struct tar *tar = NULL;
+	struct tar_source source = {.read = blob_read};
+	struct archive_entry *e;
+	int r = blob_open(l->layout, l->desc, &blob, err);
+
+	source.ctx = blob;
+	if (r == 0)
+		r = tar_open(&source, &stream, &tar, err);
+	while (r == 0 && (r = tar_next(tar, &e, err)) > 0)
+		r = ++n > max ? too_many(err) : 0;
+	return r;
+}
+
+static int count_entry(struct layer *l, struct error *err)
+{
+	if (l->budget->entries == 0)
+		return too_many(err);
+	l->budget->entries--;
+	return ++l->entries == LAYER_COUNT_FROM ? count_entries(l, err) : 0;
 }
 
 static int unpack_entry(struct layer *l, struct archive_entry *e, struct error *err)
@@ -489,8 +567,9 @@ static int unpack_entry(struct layer *l, struct archive_entry *e, struct error *
 	char path[PATH_MAX];
 	int r;
 
-	if (++l->entries > LAYER_ENTRIES_MAX)
-		return image_invalid(err, "it has more than %d entries", LAYER_ENTRIES_MAX);
+	r = count_entry(l, err);
+	if (r < 0)
+		return r;
 	r = tar_path(raw, path, err);
 	if (r == 0)
 		r = unpack_kind(l, path, e, err);
@@ -546,22 +625,37 @@ static int verify(struct layer *l, struct blob *blob, const char *diff_id, struc
 static int unpack_blob(struct layer *l, struct blob *blob, const char *diff_id, struct error *err)
 {
 	struct tar_source source = {.read = blob_read, .ctx = blob};
-	int r = tar_open(&source, &l->budget->stream, &l->tar, err);
+	int r;
 
+	blob_show_progress(blob, l->budget->progress);
+	r = tar_open(&source, &l->budget->stream, &l->tar, err);
 	if (r == 0)
 		r = unpack_entries(l, err);
 	return r < 0 ? r : verify(l, blob, diff_id, err);
 }
 
 int layer_unpack(int layout, const struct descriptor *desc, const char *diff_id, int dirfd,
-		 struct layer_budget *budget, uint64_t *ret_bytes, struct error *err)
+		 struct layer_budget *budget, uint64_t *ret_bytes, struct json_object **ret_dropped,
+		 struct error *err)
 {
-	struct layer l = {.root = dirfd, .parent_fd = dirfd, .budget = budget};
+	struct layer l = {
+		.root = dirfd,
+		.parent_fd = dirfd,
+		.budget = budget,
+		.layout = layout,
+		.desc = desc,
+		.lost = json_object_new_array(),
+	};
 	cleanup_blob struct blob *blob = NULL;
 	int r = blob_open(layout, desc, &blob, err);
 
 	if (r == 0)
 		r = unpack_blob(&l, blob, diff_id, err);
+	if (r == 0) {
+		*ret_dropped = json_object_new_object();
+		json_put_int(*ret_dropped, "total", l.n_lost);
+		json_put_obj(*ret_dropped, "list", TAKE_PTR(l.lost));
+	}
 	layer_release(&l);
 	if (r < 0)
 		return error_prefix(err, "layer %.19s", desc->digest);

@@ -4,13 +4,19 @@
 #include <stdbool.h>
 #include <sys/epoll.h>
 
-#define BATCH 64
+#include "common/fd.h"
+
+#define BATCH	 64
+#define DEFER_MS 1
 
 struct loop {
 	int epoll;
 	bool stop;
 	struct epoll_event events[BATCH];
-	int n, at; /* events fetched, and the one being served */
+	int n, at;		     /* events fetched, and the one being served */
+	void (*deferred)(void *arg); /* NULL: nothing */
+	void *deferred_arg;
+	uint64_t deferred_ns;
 };
 
 int loop_new(struct loop **ret, struct error *err)
@@ -67,10 +73,35 @@ void loop_remove(struct loop *loop, struct loop_source *s)
 	s->fd = -1;
 }
 
+void loop_settle(struct loop *loop)
+{
+	void (*fn)(void *arg) = loop->deferred;
+
+	loop->deferred = NULL;
+	if (fn)
+		fn(loop->deferred_arg);
+}
+
+void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+	if (loop->deferred == fn && loop->deferred_arg == arg)
+		return;
+	loop_settle(loop);
+	loop->deferred = fn;
+	loop->deferred_arg = arg;
+	loop->deferred_ns = clock_boot_ns();
+}
+
+static bool is_due(const struct loop *loop)
+{
+	return loop->deferred && clock_boot_ns() - loop->deferred_ns >= DEFER_MS * 1000000ull;
+}
+
 int loop_run(struct loop *loop, void (*after)(void *arg), void *arg)
 {
 	while (!loop->stop) {
-		loop->n = epoll_wait(loop->epoll, loop->events, BATCH, -1);
+		loop->n = epoll_wait(loop->epoll, loop->events, BATCH,
+				     loop->deferred ? DEFER_MS : -1);
 		if (loop->n < 0 && errno != EINTR)
 			return -errno;
 		for (loop->at = 0; loop->at < loop->n; loop->at++) {
@@ -80,8 +111,12 @@ int loop_run(struct loop *loop, void (*after)(void *arg), void *arg)
 				s->fn(loop->events[loop->at].events, s->arg);
 		}
 		loop->n = 0;
+		/* A service that is never idle does it all the same. */
+		if (is_due(loop))
+			loop_settle(loop);
 		after(arg);
 	}
+	loop_settle(loop);
 	return 0;
 }
 

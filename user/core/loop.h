@@ -31,6 +31,15 @@ int loop_change(struct loop *loop, struct loop_source *s, uint32_t events) must_
 /* Forget the source: its function is not called again, not even for events already fetched. Idempotent. */
 void loop_remove(struct loop *loop, struct loop_source *s);
 
+/*
+ * Call `fn` a moment later, when everybody who waits for this process has had a chance to run, or at loop_settle(): for what nobody
+ * waits for. One at a time: another one that waits is called now.
+ */
+void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+/* Have what was deferred done now: what follows depends on it. */
+void loop_settle(struct loop *loop);
+
 /* Serve until loop_stop(). After each turn, when all events of it have been served, `after` is called. */
 int loop_run(struct loop *loop, void (*after)(void *arg), void *arg) must_check;
 void loop_stop(struct loop *loop);

@@ -12,13 +12,23 @@
 
 #include "common/cleanup.h"
 
-/* Make a new file system of `type` with the options `opts` (pairs key, value; a NULL key ends them). */
+/* Make a new file system of `type` with the options `opts` (pairs key, value; a NULL key ends them; a device comes first, as "source"). */
 int mount_new(const char *type, const char *const opts[][2], unsigned int attr) must_check;
 
-/* As mount_new() up to the superblock, which is let go at once: 0 or the error that mounting would meet. */
-int mount_try(const char *type, const char *const opts[][2]) must_check;
+/* The two halves of mount_new(): a context with all options set, and its superblock, which closing the context lets go. */
+int mount_context(const char *type, const char *const opts[][2]) must_check;
+int mount_create(int context) must_check;
 
 /* Put the detached mount `fd` on `path` under `dirfd`, which no link may lead away from. */
 int mount_put(int fd, int dirfd, const char *path) must_check;
+
+/*
+ * Make `new_root`, a detached mount, the root of the current mount namespace and let go of all other mounts. `anchor` is any
+ * folder, where it is for a moment.
+ */
+int mount_take_root(int new_root, const char *anchor) must_check;
+
+/* The same for a mount that is attached already, where all mounts are private. */
+int mount_pivot(int new_root) must_check;
 
 #endif

@@ -142,8 +142,8 @@ static int read_file(int layout, const char *name, struct json_object **ret, str
 	if (r == -ENOENT)
 		return image_invalid(
 			err,
-			"this is no OCI layout: it has no \"%s\"; make one of an older "
-			"archive with: skopeo copy docker-archive:FILE oci-archive:NEW",
+			"this is no OCI layout, and no archive of `docker save`: it has neither "
+			"\"%s\" nor \"manifest.json\"",
 			name);
 	if (r == -EFBIG)
 		return image_invalid(err, "\"%s\" is longer than %d MiB", name,
@@ -152,7 +152,7 @@ static int read_file(int layout, const char *name, struct json_object **ret, str
 		return image_invalid(err, "\"%s\" is not a regular file of the layout", name);
 	if (r < 0)
 		return error_sys(err, -r, "cannot read \"%s\"", name);
-	if (json_parse(text, len, name, ret, &why) < 0)
+	if (json_parse_hostile(text, len, name, ret, &why) < 0)
 		return image_invalid(err, "%s", why.msg);
 	return 0;
 }
@@ -237,6 +237,39 @@ static int check_workdir(struct json_object *config, struct error *err)
 	return 0;
 }
 
+/* Names and values may be any text: what an image says of itself, read by whoever knows the names. */
+static int copy_labels(struct json_object *from, struct json_object *to, struct error *err)
+{
+	struct json_object *given = NULL, *labels = json_object_new_object();
+
+	json_put_obj(to, "labels", labels);
+	if (from)
+		json_object_object_get_ex(from, "Labels", &given);
+	if (!given)
+		return 0;
+	if (!json_object_is_type(given, json_type_object) ||
+	    json_object_object_length(given) > IMAGE_LABELS_MAX)
+		return image_invalid(err,
+				     "Labels in the config is not an object of up to %d members",
+				     IMAGE_LABELS_MAX);
+	json_object_object_foreach (given, key, value) {
+		const char *text = json_get_str(given, key);
+
+		if (!text)
+			return image_invalid(err, "label \"%.64s\" in the config is not a string",
+					     key);
+		if (strlen(key) > IMAGE_LABEL_NAME_MAX ||
+		    json_object_get_string_len(value) > IMAGE_STRING_MAX)
+			return image_invalid(
+				err,
+				"label \"%.64s\" in the config is longer than %d (name) "
+				"or %d bytes (value)",
+				key, IMAGE_LABEL_NAME_MAX, IMAGE_STRING_MAX);
+		json_put_str(labels, key, text);
+	}
+	return 0;
+}
+
 static int copy_config(struct json_object *doc, struct json_object *to, struct error *err)
 {
 	struct json_object *from = NULL;
@@ -256,8 +289,16 @@ static int copy_config(struct json_object *doc, struct json_object *to, struct e
 	if (r == 0)
 		r = copy_text(from, "User", IMAGE_USER_MAX, "", to, "user", err);
 	if (r == 0)
+		r = copy_labels(from, to, err);
+	if (r == 0)
 		r = check_env(to, err);
 	return r < 0 ? r : check_workdir(to, err);
+}
+
+/* The variant that every machine of the architecture can run; others may want what this CPU has not. */
+static const char *machine_variant(void)
+{
+	return !strcmp(machine_arch(), "arm64") ? "v8" : "v1";
 }
 
 /* Absent parts are taken for ours. */
@@ -265,8 +306,10 @@ static bool is_our_platform(struct json_object *platform)
 {
 	const char *os = json_get_str(platform, "os");
 	const char *arch = json_get_str(platform, "architecture");
+	const char *variant = json_get_str(platform, "variant");
 
-	return (!os || !strcmp(os, "linux")) && (!arch || !strcmp(arch, machine_arch()));
+	return (!os || !strcmp(os, "linux")) && (!arch || !strcmp(arch, machine_arch())) &&
+	       (!variant || !*variant || !strcmp(variant, machine_variant()));
 }
 
 static int read_diff_ids(struct oci_image *image, struct json_object *doc, struct error *err)
@@ -306,9 +349,11 @@ static int read_config(int layout, struct oci_image *image, struct json_object *
 	if (r < 0)
 		return r;
 	if (!is_our_platform(doc))
-		return image_invalid(err, "it is for %.32s/%.32s, and this machine is linux/%s",
-				     json_get_str(doc, "os") ?: "?",
-				     json_get_str(doc, "architecture") ?: "?", machine_arch());
+		return image_invalid(
+			err, "it is for %.32s/%.32s%s%.32s, and this machine is linux/%s",
+			json_get_str(doc, "os") ?: "?", json_get_str(doc, "architecture") ?: "?",
+			json_get_str(doc, "variant") ? "/" : "", json_get_str(doc, "variant") ?: "",
+			machine_arch());
 	r = read_diff_ids(image, doc, err);
 	return r < 0 ? r : copy_config(doc, image->config, err);
 }

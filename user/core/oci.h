@@ -21,7 +21,7 @@ struct oci_image {
 	char *name;		  /* what the index calls it, in its own words; NULL: nothing */
 	size_t n_layers;	  /* 1 to IMAGE_LAYERS_MAX */
 	struct oci_layer *layers; /* lowest first, as in the manifest */
-	/* {created?, entrypoint, cmd, env, workdir, user}: as struct image has them */
+	/* {created?, entrypoint, cmd, env, workdir, user, labels}: as struct image has them */
 	struct json_object *config;
 };
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "core/record.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -87,7 +89,8 @@ static void put_comm(struct json_object *o, const char comm[RECAP_COMM_LEN])
 
 static struct json_object *holders_json(const struct capsule *c)
 {
-	static const char *const kinds[] = {"task", "fd", "mapping", "cwd", "root", "namespace"};
+	static const char *const kinds[] = {"task", "fd",	 "mapping", "cwd",
+					    "root", "namespace", "mount"};
 	struct json_object *a = json_object_new_array();
 
 	for (size_t i = 0; i < c->n_holders; i++) {
@@ -127,6 +130,8 @@ static const char *state_name(const struct capsule *c)
 static void put_outcome(struct json_object *o, const struct capsule *c)
 {
 	json_put_str(o, "reason", c->error.code ? c->error.msg : c->reason);
+	if (c->error.code)
+		json_put_str(o, "error", c->error.name[0] ? c->error.name : "Failed");
 	if (!c->k.exit_ns)
 		return;
 	if (WIFSIGNALED(c->k.tool_status))
@@ -144,7 +149,7 @@ static struct json_object *pair(const char *a, const char *av, const char *b, co
 	return o;
 }
 
-static void put_target(struct json_object *o, const struct capsule *c)
+static void put_target(struct json_object *o, const struct capsule *c, struct json_object *details)
 {
 	struct json_object *t =
 		pair("id", c->target_name.container_id, "name", c->target_name.name);
@@ -152,6 +157,11 @@ static void put_target(struct json_object *o, const struct capsule *c)
 	json_put_str(t, "runtime", c->target_name.runtime);
 	json_put_int(t, "pid", c->target.c.pid);
 	json_put_int(t, "mnt", c->target.c.namespaces.mnt);
+	if (details) {
+		json_object_object_foreach (details, key, value) {
+			json_put_obj(t, key, json_object_get(value));
+		}
+	}
 	json_put_obj(o, "target", t);
 }
 
@@ -160,15 +170,15 @@ static void put_proof(struct json_object *o, const struct capsule *c)
 	struct json_object *p = json_object_new_object(), *cow = json_object_new_object();
 	struct json_object *tasks = json_object_new_object(), *user = json_object_new_object();
 
-	json_put_int(user, "uid", c->report->uid);
-	json_put_int(user, "gid", c->report->gid);
+	json_put_int(user, "uid", c->slot->report.uid);
+	json_put_int(user, "gid", c->slot->report.gid);
 	json_put_obj(o, "user", user);
 	json_put_int(tasks, "total", c->k.total);
 	json_put_int(tasks, "peak", c->k.peak);
 	json_put_int(tasks, "killed", c->killed);
 	json_put_obj(o, "tasks", tasks);
 	json_put_obj(o, "timings_us", times_json(&c->us));
-	json_put_str(cow, "backend", "tmpfs");
+	json_put_str(cow, "backend", c->cow.disk ? "disk" : "tmpfs");
 	json_put_int(cow, "bytes", c->cow.bytes);
 	json_put_bool(cow, "dropped", !c->cow.attached);
 	json_put_obj(o, "cow", cow);
@@ -179,18 +189,90 @@ static void put_proof(struct json_object *o, const struct capsule *c)
 	json_put_obj(o, "proof", p);
 }
 
-struct json_object *capsule_record(const struct capsule *c)
+/* As capabilities(7) calls them, but for the prefix; a number for one that libcap does not know. */
+static struct json_object *caps_json(uint64_t caps)
+{
+	struct json_object *a = json_object_new_array();
+
+	for (int cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		char *name = caps >> cap & 1 ? cap_to_name(cap) : NULL;
+
+		if (!name)
+			continue;
+		for (char *p = name; *p; p++)
+			*p = (char)toupper(*p);
+		json_object_array_add(
+			a, json_object_new_string(strncmp(name, "CAP_", 4) ? name : name + 4));
+		cap_free(name);
+	}
+	return a;
+}
+
+/* What the tool was given, as it was decided; capsules/introspect shows what the kernel made of it. */
+static void put_sandbox(struct json_object *o, const struct capsule *c)
+{
+	static const char *const roots[] = {
+		[TARGET_ROOT_RO] = "ro", [TARGET_ROOT_RW] = "rw", [TARGET_ROOT_NONE] = "none"};
+	struct json_object *s = json_object_new_object();
+
+	json_put_obj(s, "capabilities",
+		     caps_json(sandbox_granted(&c->sandbox, c->slot->report.uid)));
+	json_put_str(s, "seccomp", sandbox_seccomp_name(c->sandbox.seccomp));
+	json_put_bool(s, "landlock", c->sandbox.landlock && sandbox_has_landlock());
+	json_put_bool(s, "no_new_privs", true);
+	json_put_str(s, "target_root", roots[c->target_root]);
+	json_put_obj(o, "sandbox", s);
+}
+
+static struct json_object *limits_json(const struct capsule *c)
+{
+	struct json_object *l = json_object_new_object();
+
+	if (c->limits.memory)
+		json_put_int(l, "memory", c->limits.memory);
+	if (c->limits.cpus_milli)
+		json_put_int(l, "cpus_milli", c->limits.cpus_milli);
+	if (cgroup_pids(c->set->cgroups, &c->limits))
+		json_put_int(l, "pids", cgroup_pids(c->set->cgroups, &c->limits));
+	json_put_int(l, "nofile", c->nofile);
+	json_put_int(l, "cow_size", c->cow.size);
+	if (c->time_limit_ns)
+		json_put_int(l, "timeout_s", c->time_limit_ns / 1000000000);
+	return l;
+}
+
+struct json_object *record_facts(const struct capsule *c, const struct capsule_request *req)
 {
 	struct json_object *o = json_object_new_object();
 
 	json_put_str(o, "id", c->name);
 	json_put_obj(o, "image", pair("ref", c->image_ref, "digest", c->image_digest));
-	put_target(o, c);
+	put_target(o, c, req->target_details);
+	json_put_obj(o, "caller", json_object_get(req->caller));
+	if (req->number)
+		json_put_int(o, "request", (int64_t)req->number);
 	json_put_strv(o, "command", c->argv);
+	json_put_str(o, "token", req->token);
+	json_put_str(o, "why", req->why);
+	json_put_obj(o, "limits", limits_json(c));
+	return o;
+}
+
+struct json_object *capsule_record(const struct capsule *c)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_foreach (c->facts, key, value) {
+		json_put_obj(o, key, json_object_get(value));
+	}
 	json_put_str(o, "state", state_name(c));
 	record_put_time(o, "started_at", c->arrived_ns);
 	put_outcome(o, c);
+	put_sandbox(o, c);
 	put_proof(o, c);
 	json_put_obj(o, "holders", holders_json(c));
+	json_put_obj(o, "residue", residue_json(&c->residue));
+	json_put_int(o, "residue_more", c->residue.more);
+	json_put_bool(o, "residue_refused", residue_refused(&c->residue));
 	return o;
 }

@@ -58,7 +58,7 @@ static void sort_rows(struct refs *refs)
 		qsort(refs->v, refs->n, sizeof(*refs->v), by_ref);
 }
 
-static void drop_row(struct refs *refs, size_t i)
+void refs_drop(struct refs *refs, size_t i)
 {
 	free(refs->v[i].ref);
 	memmove(refs->v + i, refs->v + i + 1, (--refs->n - i) * sizeof(*refs->v));
@@ -201,7 +201,7 @@ static void take_row(struct refs *refs, const char *ref, const char *digest, cha
 		if (!same)
 			continue;
 		strcpy(ret, row->digest);
-		drop_row(refs, i);
+		refs_drop(refs, i);
 		return;
 	}
 }
@@ -224,5 +224,5 @@ void refs_remove(struct refs *refs, const struct reference *ref)
 {
 	for (size_t i = refs->n; i-- > 0;)
 		if (reference_matches(ref, refs->v[i].ref, refs->v[i].digest))
-			drop_row(refs, i);
+			refs_drop(refs, i);
 }

@@ -44,6 +44,9 @@ bool refs_has(const struct refs *refs, const char *digest);
  */
 int refs_set(struct refs *refs, const char *ref, const char *digest) must_check;
 
+/* Take out the i-th row. */
+void refs_drop(struct refs *refs, size_t i);
+
 /* Take out all rows that `ref` means. */
 void refs_remove(struct refs *refs, const struct reference *ref);
 

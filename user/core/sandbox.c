@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/landlock.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -13,13 +14,14 @@
 #include <strings.h>
 #include <sys/capability.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "common/cleanup.h"
 #include "core/compact.h"
+#include "core/seccomp_profile.h"
 #include "core/syscalls.h"
 
 #define CAP_BIT(c) (1ull << (c))
@@ -78,22 +80,39 @@ static int parse_caps(char *const *add, char *const *drop, struct sandbox *s, st
 
 /* ---- seccomp ----------------------------------------------------------------------------------- */
 
-/* What the capabilities of a run unlock; each combination is a filter of its own, made when first asked for. */
+/* What the capabilities of a run unlock, or its profile; each combination is a filter of its own, made when first asked for. */
 enum {
 	UNLOCK_PTRACE = 1,
 	UNLOCK_ADMIN = 2,
 	UNLOCK_CHROOT = 4,
 	UNLOCK_TIME = 8,
-	UNLOCK_VARIANTS = 16,
+	UNLOCK_NET = 16,
+	UNLOCK_VARIANTS = 32,
 };
 
-static unsigned int unlocks(uint64_t caps)
+static unsigned int unlocks(const struct sandbox *s)
 {
-	return (caps & CAP_BIT(CAP_SYS_PTRACE) ? UNLOCK_PTRACE : 0) |
-	       (caps & CAP_BIT(CAP_SYS_ADMIN) ? UNLOCK_ADMIN : 0) |
-	       (caps & CAP_BIT(CAP_SYS_CHROOT) ? UNLOCK_CHROOT : 0) |
-	       (caps & CAP_BIT(CAP_SYS_TIME) ? UNLOCK_TIME : 0);
+	static const struct {
+		int cap;
+		unsigned int unlock;
+	} all[] = {{CAP_SYS_PTRACE, UNLOCK_PTRACE},
+		   {CAP_SYS_ADMIN, UNLOCK_ADMIN},
+		   {CAP_SYS_CHROOT, UNLOCK_CHROOT},
+		   {CAP_SYS_TIME, UNLOCK_TIME},
+		   {CAP_NET_ADMIN, UNLOCK_NET}};
+	unsigned int unlock = s->seccomp == SANDBOX_PTRACE ? UNLOCK_PTRACE
+			      : s->seccomp == SANDBOX_NET  ? UNLOCK_NET
+							   : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (s->caps & CAP_BIT(all[i].cap))
+			unlock |= all[i].unlock;
+	return unlock;
 }
+
+/* The combinations that are asked for: their filters are made ahead. */
+static const unsigned int unlocking[] = {0, UNLOCK_PTRACE, UNLOCK_ADMIN, UNLOCK_NET,
+					 UNLOCK_PTRACE | UNLOCK_ADMIN};
 
 /* Names that this libseccomp does not know yet stay with the default action, which tells the tool ENOSYS. */
 static int rules(scmp_filter_ctx ctx, uint32_t action, const char *const *names)
@@ -106,6 +125,49 @@ static int rules(scmp_filter_ctx ctx, uint32_t action, const char *const *names)
 			return r;
 	}
 	return 0;
+}
+
+/*
+ * Families that tools use. The others are seldom needed, seldom looked at, and make the kernel load modules: AF_VSOCK reaches past
+ * all namespaces, AF_ALG and many old protocols have been ways into the kernel. Numbers beyond the last one that is listed here
+ * are refused whatever they come to mean, also those that only the upper half of the argument tells apart.
+ */
+static int socket_rules(scmp_filter_ctx ctx, unsigned int unlock)
+{
+	static const bool known[] = {
+		[AF_UNIX] = 1, [AF_INET] = 1, [AF_INET6] = 1, [AF_NETLINK] = 1, [AF_PACKET] = 1};
+	const uint32_t refused = SCMP_ACT_ERRNO(EAFNOSUPPORT);
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(known) && r >= 0; i++)
+		if (i != AF_NETLINK || unlock & UNLOCK_NET)
+			r = seccomp_rule_add(ctx, known[i] ? SCMP_ACT_ALLOW : refused,
+					     SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, i));
+	if (r >= 0)
+		r = seccomp_rule_add(ctx, refused, SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_GT, ARRAY_SIZE(known) - 1));
+	if (r >= 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	return r < 0 ? r
+		     : seccomp_rule_add(ctx, refused, SCMP_SYS(socketpair), 1,
+					SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+}
+
+/* Of netlink what ip(8) and ss(8) ask. Who may change the network has the rest: nftables, IPsec, generic netlink. */
+static int netlink_rules(scmp_filter_ctx ctx)
+{
+	static const bool known[] = {[NETLINK_ROUTE] = 1, [NETLINK_SOCK_DIAG] = 1};
+	const uint32_t refused = SCMP_ACT_ERRNO(EPROTONOSUPPORT);
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(known) && r >= 0; i++)
+		r = seccomp_rule_add(ctx, known[i] ? SCMP_ACT_ALLOW : refused, SCMP_SYS(socket), 2,
+				     SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, i));
+	return r < 0 ? r
+		     : seccomp_rule_add(ctx, refused, SCMP_SYS(socket), 2,
+					SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
+					SCMP_A2(SCMP_CMP_GT, ARRAY_SIZE(known) - 1));
 }
 
 /* System calls that are allowed for some arguments only. */
@@ -131,7 +193,9 @@ static int argument_rules(scmp_filter_ctx ctx, unsigned int unlock)
 	for (size_t i = 0; i < ARRAY_SIZE(personalities) && r >= 0; i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
 				     SCMP_A0(SCMP_CMP_EQ, personalities[i]));
-	return r;
+	if (r >= 0)
+		r = socket_rules(ctx, unlock);
+	return r < 0 || unlock & UNLOCK_NET ? r : netlink_rules(ctx);
 }
 
 static int default_rules(scmp_filter_ctx ctx, unsigned int unlock)
@@ -154,43 +218,24 @@ static int default_rules(scmp_filter_ctx ctx, unsigned int unlock)
 }
 
 /*
- * In front of libseccomp's filter, since an allow-list cannot say "ioctl but for these": it compares whole 64-bit
+ * In front of the filter, since an allow-list cannot say "ioctl but for these": libseccomp compares whole 64-bit
  * values where the kernel reads 32 (CVE-2019-10063). TIOCSTI types into, TIOCLINUX pastes into, a terminal that the
- * operator still reads. Another architecture's calls skip this and meet libseccomp's own check.
+ * operator still reads; an AF_VSOCK socket leads to the hypervisor, and no namespace stands in its way. Another
+ * architecture's calls skip this and meet the filter's own check.
  */
-static const struct sock_filter terminal_prologue[] = {
+static const struct sock_filter prologue[] = {
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_NATIVE, 0, 6),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_NATIVE, 0, 9),
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 4, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 6),
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 1, 0),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 0, 1),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCSTI, 3, 0),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TIOCLINUX, 2, 3),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_VSOCK, 0, 1),
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 };
-
-/* libseccomp writes a filter to a descriptor only: read it back. The caller frees ret->filter. */
-static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
-{
-	cleanup_fd int fd = memfd_create("seccomp", MFD_CLOEXEC);
-	cleanup_free struct sock_filter *insns = NULL;
-	off_t size;
-	int r;
-
-	if (fd < 0)
-		return -errno;
-	r = seccomp_export_bpf(ctx, fd);
-	if (r < 0)
-		return r;
-	size = lseek(fd, 0, SEEK_END);
-	insns = malloc(size);
-	if (!insns)
-		return -ENOMEM;
-	if (pread(fd, insns, size, 0) != size)
-		return -EIO;
-	*ret = (struct sock_fprog){.len = size / sizeof(*insns), .filter = TAKE_PTR(insns)};
-	return 0;
-}
 
 /* All that our init does once the tool runs. */
 static int init_rules(scmp_filter_ctx ctx, unsigned int unlock)
@@ -213,7 +258,7 @@ static int compile(int (*fill)(scmp_filter_ctx, unsigned int), unsigned int unlo
 		return -ENOMEM;
 	r = fill(ctx, unlock);
 	if (r >= 0)
-		r = export(ctx, ret);
+		r = compact_export(ctx, ret);
 	seccomp_release(ctx);
 	return r;
 }
@@ -221,12 +266,12 @@ static int compile(int (*fill)(scmp_filter_ctx, unsigned int), unsigned int unlo
 /* `prog` behind the prologue. */
 static int with_prologue(const struct sock_fprog *prog, struct sock_fprog *ret)
 {
-	size_t n = ARRAY_SIZE(terminal_prologue);
+	size_t n = ARRAY_SIZE(prologue);
 	struct sock_filter *insns = calloc(n + prog->len, sizeof(*insns));
 
 	if (!insns)
 		return -ENOMEM;
-	memcpy(insns, terminal_prologue, sizeof(terminal_prologue));
+	memcpy(insns, prologue, sizeof(prologue));
 	memcpy(insns + n, prog->filter, prog->len * sizeof(*insns));
 	*ret = (struct sock_fprog){.len = n + prog->len, .filter = insns};
 	return 0;
@@ -251,11 +296,11 @@ static int compile_default(unsigned int unlock, struct sock_fprog *ret)
 
 static struct sock_fprog init_filter;
 
-static int default_filter(uint64_t caps, const struct sock_fprog **ret, struct error *err)
+static int default_filter(unsigned int unlock, const struct sock_fprog **ret, struct error *err)
 {
 	static struct sock_fprog filters[UNLOCK_VARIANTS];
-	struct sock_fprog *f = &filters[unlocks(caps)];
-	int r = f->filter ? 0 : compile_default(unlocks(caps), f);
+	struct sock_fprog *f = &filters[unlock];
+	int r = f->filter ? 0 : compile_default(unlock, f);
 
 	if (r < 0)
 		return error_sys(err, -r, "cannot compile the seccomp filter");
@@ -270,7 +315,67 @@ int sandbox_prepare(struct error *err)
 
 	if (r < 0)
 		return error_sys(err, -r, "cannot compile the seccomp filter of init");
-	return default_filter(CAPS_DEFAULT, &f, err);
+	for (size_t i = 0; i < ARRAY_SIZE(unlocking) && r == 0; i++)
+		r = default_filter(unlocking[i], &f, err);
+	return r;
+}
+
+int sandbox_filter(const struct sandbox *s, const struct sock_fprog **ret, struct error *err)
+{
+	if (s->seccomp != SANDBOX_UNCONFINED)
+		return default_filter(unlocks(s), ret, err);
+	*ret = NULL;
+	return 0;
+}
+
+/* ---- a profile of the caller's ----------------------------------------------------------------- */
+
+int sandbox_use_profile(struct sandbox *s, const char *text, struct sock_fprog *ret,
+			struct error *err)
+{
+	struct sock_fprog filter = {};
+	int r = seccomp_profile_compile(text, strlen(text), s->caps, &filter, err);
+
+	if (r < 0)
+		return r;
+	r = with_prologue(&filter, ret);
+	free(filter.filter);
+	if (r < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	if (ret->len > BPF_MAXINSNS) {
+		free(ret->filter);
+		*ret = (struct sock_fprog){};
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "seccomp profile: it is too long for the kernel");
+	}
+	s->seccomp = SANDBOX_PROFILE;
+	return 0;
+}
+
+/* ---- what is asked for ------------------------------------------------------------------------- */
+
+static const char *const seccomp_names[SANDBOX_SECCOMP_COUNT] = {"unconfined", "default", "ptrace",
+								 "net", "profile"};
+
+const char *sandbox_seccomp_name(uint32_t seccomp)
+{
+	return seccomp_names[seccomp];
+}
+
+static int parse_seccomp(const char *name, uint32_t *ret, struct error *err)
+{
+	uint32_t i = 0;
+
+	while (i < SANDBOX_PROFILE && strcmp(name, seccomp_names[i]))
+		i++;
+	if (i == SANDBOX_PROFILE)
+		return error_named(
+			err, EINVAL, "InvalidArgument",
+			"%s is not a seccomp profile; there are default, ptrace, net and "
+			"unconfined",
+			name);
+	*ret = i;
+	return 0;
 }
 
 int sandbox_make(char *const *add, char *const *drop, const char *profile, struct sandbox *ret,
@@ -279,17 +384,10 @@ int sandbox_make(char *const *add, char *const *drop, const char *profile, struc
 	struct sandbox s = {};
 	int r = parse_caps(add, drop, &s, err);
 
+	if (r == 0)
+		r = parse_seccomp(profile ?: "default", &s.seccomp, err);
 	if (r < 0)
 		return r;
-	if (!profile || !strcmp(profile, "default")) {
-		r = default_filter(s.caps, &s.seccomp, err);
-		if (r < 0)
-			return r;
-	} else if (strcmp(profile, "unconfined")) {
-		return error_named(err, EINVAL, "InvalidArgument",
-				   "%s is not a seccomp profile; there are default and unconfined",
-				   profile);
-	}
 	s.landlock = !(s.caps & CAP_BIT(CAP_SYS_PTRACE));
 	*ret = s;
 	return 0;
@@ -330,14 +428,34 @@ static int raise_ambient(uint64_t caps)
 	return 0;
 }
 
+bool sandbox_is_usual(const struct sandbox *s)
+{
+	return !(s->caps & ~CAPS_DEFAULT);
+}
+
+int sandbox_bound_usual(void)
+{
+	return bound_caps(CAPS_DEFAULT);
+}
+
+uint64_t sandbox_granted(const struct sandbox *s, unsigned int uid)
+{
+	return uid ? s->added : s->caps;
+}
+
+int sandbox_bound(const struct sandbox *s, unsigned int uid, bool usual)
+{
+	uint64_t keep = sandbox_granted(s, uid);
+
+	return usual && keep == CAPS_DEFAULT ? 0 : bound_caps(keep);
+}
+
 int sandbox_credentials(const struct sandbox *s, unsigned int uid, unsigned int gid,
 			const unsigned int *groups, size_t n_groups)
 {
-	uint64_t ambient = uid ? s->added : 0;
-	int r = bound_caps(s->caps);
+	uint64_t ambient = uid ? sandbox_granted(s, uid) : 0;
+	int r;
 
-	if (r < 0)
-		return r;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
 	/* Over the change of user, so that capset(2) below decides and not the kernel's fix-up. */
@@ -346,24 +464,27 @@ int sandbox_credentials(const struct sandbox *s, unsigned int uid, unsigned int 
 	if (setgroups(n_groups, groups) < 0 || setresgid(gid, gid, gid) < 0 ||
 	    setresuid(uid, uid, uid) < 0)
 		return -errno;
-	r = set_caps(uid ? ambient : s->caps, ambient);
+	r = set_caps(sandbox_granted(s, uid), ambient);
 	return r < 0 ? r : raise_ambient(ambient);
 }
 
-int sandbox_seal_init(void)
+int sandbox_drop_all(const struct sandbox *s)
 {
-	int r = bound_caps(0);
-
-	if (r < 0)
-		return r;
+	/* The others are out of the bounding set since sandbox_bound(). */
+	for (int cap = 0; cap < 64; cap++)
+		if ((s->caps & CAP_BIT(cap)) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 &&
+		    errno != EINVAL)
+			return -errno;
 	/* User ID 0 means nothing any more, not even over an exec. */
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0 ||
 	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	r = set_caps(0, 0);
-	if (r < 0)
-		return r;
+	return set_caps(0, 0);
+}
+
+int sandbox_seal_init(void)
+{
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &init_filter) < 0 ? -errno : 0;
 }
 
@@ -452,11 +573,11 @@ int sandbox_landlock(const int stdio[3])
 	return r;
 }
 
-int sandbox_seccomp(const struct sandbox *s)
+int sandbox_seccomp(const struct sock_fprog *filter)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	if (!s->seccomp)
+	if (!filter)
 		return 0;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, s->seccomp) < 0 ? -errno : 0;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter) < 0 ? -errno : 0;
 }

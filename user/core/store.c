@@ -9,6 +9,8 @@
 #include "common/log.h"
 #include "core/blob.h"
 
+#define STORE_SUMMARY_MAX 200 /* bytes */
+
 void store_layer_name(const char *diff_id, char ret[IMAGE_LAYER_NAME])
 {
 	snprintf(ret, IMAGE_LAYER_NAME, "%.16s", digest_hex(diff_id));
@@ -78,6 +80,21 @@ int store_lock(struct image_store *store, bool wait, int *ret_fd, struct error *
 
 /* ---- records ---- */
 
+static bool labels_are_sound(struct json_object *record)
+{
+	struct json_object *labels = NULL;
+
+	if (!json_object_object_get_ex(record, "labels", &labels))
+		return true; /* written by an earlier version */
+	if (!json_object_is_type(labels, json_type_object))
+		return false;
+	json_object_object_foreach (labels, key, value) {
+		if (!value || !json_get_str(labels, key))
+			return false;
+	}
+	return true;
+}
+
 static bool record_is_sound(struct json_object *record, const char *digest)
 {
 	static const char *const lists[] = {"entrypoint", "cmd", "env"};
@@ -87,6 +104,8 @@ static bool record_is_sound(struct json_object *record, const char *digest)
 	if (!own || strcmp(own, digest) || !layers || json_object_array_length(layers) == 0)
 		return false;
 	if (!json_get_str(record, "workdir") || !json_get_str(record, "user"))
+		return false;
+	if (!labels_are_sound(record))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		if (!json_get(record, lists[i], json_type_array))
@@ -170,13 +189,14 @@ static void count_layers(struct json_object *uses, struct json_object *record)
 	}
 }
 
-int store_layer_uses(struct image_store *store, struct json_object **ret, struct error *err)
+int store_layer_uses(struct image_store *store, const struct refs *refs, struct json_object **ret,
+		     struct error *err)
 {
 	cleanup_json struct json_object *uses = json_object_new_object();
 	cleanup_json struct json_object *seen = json_object_new_object();
 
-	for (size_t i = 0; i < store->refs.n; i++) {
-		const char *digest = store->refs.v[i].digest;
+	for (size_t i = 0; i < refs->n; i++) {
+		const char *digest = refs->v[i].digest;
 		struct json_object *record;
 		int r;
 
@@ -190,6 +210,20 @@ int store_layer_uses(struct image_store *store, struct json_object **ret, struct
 	}
 	*ret = TAKE_PTR(uses);
 	return 0;
+}
+
+/* Its label for people; left out when it is no single line of text that a terminal can be shown. */
+static void put_summary(struct json_object *row, struct json_object *record)
+{
+	const char *text =
+		json_get_str(json_get(record, "labels", json_type_object), "io.recap.summary");
+
+	if (!text || !*text || strlen(text) > STORE_SUMMARY_MAX)
+		return;
+	for (const char *p = text; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return;
+	json_put_str(row, "summary", text);
 }
 
 struct json_object *store_describe(const char *ref, struct json_object *record,
@@ -215,6 +249,7 @@ struct json_object *store_describe(const char *ref, struct json_object *record,
 	json_put_int(row, "layers", (int64_t)n);
 	json_put_int(row, "bytes", bytes);
 	json_put_int(row, "shared_bytes", shared);
+	put_summary(row, record);
 	return row;
 }
 
@@ -242,6 +277,16 @@ static int remove_child(int dirfd, const char *name)
 	return fd_remove_tree(dirfd, name);
 }
 
+static bool is_being_fetched(int dirfd, const char *name)
+{
+	cleanup_fd int fd = -1;
+
+	if (strncmp(name, STORE_FETCH_PREFIX, strlen(STORE_FETCH_PREFIX)))
+		return false;
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 /*
  * Remove all children of a folder whose names, up to the first ".", are not among the keys of
  * `keep`.
@@ -260,7 +305,8 @@ static int sweep_folder(int dirfd, struct json_object *keep)
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
 		snprintf(stem, sizeof(stem), "%.*s", (int)strcspn(e->d_name, "."), e->d_name);
-		if (json_object_object_get_ex(keep, stem, NULL))
+		if (json_object_object_get_ex(keep, stem, NULL) ||
+		    is_being_fetched(dirfd, e->d_name))
 			continue;
 		r = remove_child(dirfd, e->d_name);
 		if (r < 0)
@@ -287,10 +333,14 @@ int store_sweep(struct image_store *store, struct error *err)
 		json_put_bool(images, digest_hex(store->refs.v[i].digest), true);
 	if (r == 0)
 		r = sweep_folder(store->images, images);
+	if (r == 0)
+		r = sweep_folder(store->verdicts, images);
+	if (r == 0)
+		r = sweep_folder(store->signatures, images);
 	if (r < 0)
 		return error_sys(err, -r, "cannot clean the image store");
 	/* Should a record be unreadable, then all layers stay: any of them may be that image's. */
-	r = store_layer_uses(store, &layers, err);
+	r = store_layer_uses(store, &store->refs, &layers, err);
 	if (r < 0)
 		return r;
 	r = sweep_folder(store->layers, layers);
@@ -327,6 +377,10 @@ static int open_folders(struct image_store *store, const char *path, struct erro
 		r = open_child(store->dir, "layers", O_PATH, &store->layers_path, err);
 	if (r == 0)
 		r = open_child(store->dir, "images", O_RDONLY, &store->images, err);
+	if (r == 0)
+		r = open_child(store->dir, "verdicts", O_RDONLY, &store->verdicts, err);
+	if (r == 0)
+		r = open_child(store->dir, "signatures", O_RDONLY, &store->signatures, err);
 	return r < 0 ? r : open_child(store->dir, "tmp", O_RDONLY, &store->tmp, err);
 }
 
@@ -386,8 +440,14 @@ int image_store_open(const char *path, struct image_store **ret, struct error *e
 
 	if (!store)
 		return error_set(err, ENOMEM, "cannot open the image store: out of memory");
-	*store = (struct image_store){
-		.dir = -1, .layers = -1, .images = -1, .tmp = -1, .layers_path = -1, .refs_fd = -1};
+	*store = (struct image_store){.dir = -1,
+				      .layers = -1,
+				      .images = -1,
+				      .tmp = -1,
+				      .verdicts = -1,
+				      .signatures = -1,
+				      .layers_path = -1,
+				      .refs_fd = -1};
 	r = open_folders(store, path, err);
 	if (r == 0)
 		r = ensure_refs(store, err);
@@ -414,6 +474,8 @@ void image_store_close(struct image_store *store)
 	fd_close(store->layers);
 	fd_close(store->layers_path);
 	fd_close(store->images);
+	fd_close(store->verdicts);
+	fd_close(store->signatures);
 	fd_close(store->tmp);
 	fd_close(store->refs_fd);
 	refs_release(&store->refs);
@@ -421,7 +483,22 @@ void image_store_close(struct image_store *store)
 	free(store);
 }
 
+void image_store_show_progress(struct image_store *store, image_progress_fn tell, void *arg)
+{
+	store->progress = (struct progress){.tell = tell, .arg = arg};
+}
+
 int image_store_layers_fd(const struct image_store *store)
 {
 	return store->layers_path;
+}
+
+int image_store_verdicts_fd(const struct image_store *store)
+{
+	return store->verdicts;
+}
+
+int image_store_signatures_fd(const struct image_store *store)
+{
+	return store->signatures;
 }

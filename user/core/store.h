@@ -8,10 +8,20 @@
 #include <sys/stat.h>
 
 #include "core/image.h"
+#include "core/progress.h"
 #include "core/refs.h"
 
+/* layers/NAME.json: at most LAYER_DROPPED_MAX paths, each with every byte escaped. */
+#define STORE_LAYER_RECORD_MAX (4 << 20)
+
+/*
+ * Folders in tmp/ of this prefix belong to whoever has them locked, with flock(2): a sweep leaves
+ * those alone, since they need no lock of the store's.
+ */
+#define STORE_FETCH_PREFIX "fetch-"
+
 struct image_store {
-	int dir, layers, images, tmp;
+	int dir, layers, images, tmp, verdicts, signatures;
 	int layers_path; /* layers/ again, O_PATH: for others */
 	struct refs refs;
 	/*
@@ -21,6 +31,7 @@ struct image_store {
 	int refs_fd;
 	struct stat refs_stat;
 	struct json_object *records; /* digest -> record, as far as they were asked for */
+	struct progress progress;
 };
 
 /*
@@ -40,16 +51,16 @@ int store_sweep(struct image_store *store, struct error *err) must_check;
 
 /*
  * The record of an image, images/<hex>.json: {digest, created?, entrypoint, cmd, env, workdir,
- * user, layers: [{diff_id, bytes}, lowest first, each once]}. Borrowed: until the next
- * store_refresh().
+ * user, labels?, layers: [{diff_id, bytes}, lowest first, each once]}; labels is absent in records
+ * of earlier versions. Borrowed: until the next store_refresh().
  */
 int store_record(struct image_store *store, const char *digest, struct json_object **ret,
 		 struct error *err) must_check;
 int store_write_record(struct image_store *store, const char *digest, struct json_object *record,
 		       struct error *err) must_check;
 
-/* How many images use each layer: an object of layer name -> count that the caller owns. */
-int store_layer_uses(struct image_store *store, struct json_object **ret,
+/* How many images of a table use each layer: an object of layer name -> count that the caller owns. */
+int store_layer_uses(struct image_store *store, const struct refs *refs, struct json_object **ret,
 		     struct error *err) must_check;
 
 /* The name of a layer under layers/. */

@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-/* Allowed to every capsule. clone, personality and prlimit64 are too, for some arguments; clone3 is not, since a filter
- * cannot look behind its pointer: libraries fall back to clone. */
+/* Allowed to every capsule. clone, personality, prlimit64, socket and socketpair are too, for some arguments; clone3 is not,
+ * since a filter cannot look behind its pointer: libraries fall back to clone. */
 static const char *const syscalls_allowed[] = {
 	"accept",
 	"accept4",
@@ -265,8 +265,6 @@ static const char *const syscalls_allowed[] = {
 	"sigaltstack",
 	"signalfd",
 	"signalfd4",
-	"socket",
-	"socketpair",
 	"splice",
 	"stat",
 	"statfs",
@@ -307,7 +305,7 @@ static const char *const syscalls_allowed[] = {
 	NULL,
 };
 
-/* With CAP_SYS_PTRACE; else EPERM, as for all below. */
+/* With CAP_SYS_PTRACE, or the profile ptrace; else EPERM, as for all below. */
 static const char *const syscalls_ptrace[] = {
 	"kcmp",	  "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev",
 	"ptrace", NULL,

@@ -16,6 +16,7 @@ struct tar {
 	struct archive *outer, *inner;
 	struct digest *digest;
 	uint64_t *left;	    /* uncompressed bytes that may still come */
+	uint64_t in, out;   /* bytes from the source, and what became of them */
 	uint64_t head_left; /* the same before the next entry's data, while in_head */
 	bool in_head, in_entry;
 	bool ended;	  /* the stream has no more */
@@ -43,8 +44,10 @@ static la_ssize_t outer_read(struct archive *a, void *ctx, const void **ret_buf)
 	struct tar *tar = ctx;
 	ssize_t n = tar->source.read(tar->source.ctx, ret_buf, &tar->err);
 
-	if (n >= 0)
+	if (n >= 0) {
+		tar->in += n;
 		return n;
+	}
 	archive_set_error(a, (int)-n, "%s", tar->err.msg);
 	return ARCHIVE_FATAL;
 }
@@ -55,6 +58,13 @@ static int charge(struct tar *tar, size_t len)
 		return image_invalid(&tar->err, "more is in it than the %llu GiB that are allowed",
 				     IMAGE_BYTES_MAX >> 30);
 	*tar->left -= len;
+	tar->out += len;
+	if (tar->out > TAR_RATIO_FREE && tar->out / TAR_RATIO_MAX > tar->in)
+		return image_invalid(
+			&tar->err,
+			"it unpacks to more than %d times its own size, as a bomb does: "
+			"compress it less, or not at all",
+			TAR_RATIO_MAX);
 	if (!tar->in_head)
 		return 0;
 	if (len > tar->head_left)

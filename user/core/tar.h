@@ -2,7 +2,8 @@
 /*
  * Reading a hostile tar stream: plain, gzip or zstd, told apart by its first bytes. What comes out
  * is counted and hashed before the tar reader sees it, and the memory that metadata can take is
- * bounded.
+ * bounded. A bomb, a few bytes that become gigabytes of zeros, is refused long before the limit on
+ * the length: honest files are rarely packed better than 1:20.
  */
 #ifndef RECAP_TAR_H
 #define RECAP_TAR_H
@@ -16,8 +17,10 @@
 #include "core/digest.h"
 
 #define TAR_HEADER_MAX \
-	(4 << 20)	  /* stream bytes before an entry's data: names, xattrs, sparse maps */
-#define TAR_DEPTH_MAX 128 /* components of a path */
+	(4 << 20)	   /* stream bytes before an entry's data: names, xattrs, sparse maps */
+#define TAR_DEPTH_MAX  128 /* components of a path */
+#define TAR_RATIO_MAX  200 /* uncompressed bytes for each compressed one, ... */
+#define TAR_RATIO_FREE (256 << 20) /* ... from this many uncompressed bytes on */
 
 struct tar;
 

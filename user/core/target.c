@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/nsfs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -130,16 +132,83 @@ static int open_all(struct target *t, unsigned int mask)
 	return syscall(SYS_pidfd_send_signal, t->pidfd, 0, NULL, 0) < 0 ? -errno : 0;
 }
 
-/*
- * In the target's PID namespace our init is within reach of its processes, and while it injects it holds all of recapd's
- * capabilities. CAP_SYS_PTRACE in our own user namespace opens it to them, dumpable or not. A target that has CAP_SYS_ADMIN as
- * well, or the host's PID namespace, has the host already and wins nothing.
- */
-static bool could_take_over(const struct recap_container *c, unsigned int mask)
+/* The joined PID namespace and those above it, up to recapd's own (NS_GET_PARENT, ioctl_ns(2)). */
+static int find_seen_from(struct target *t)
 {
-	return (mask & 1u << TARGET_NS_PID) && (c->caps & 1ull << CAP_SYS_PTRACE) &&
-	       !(c->caps & 1ull << CAP_SYS_ADMIN) && c->namespaces.user == own_ns(TARGET_NS_USER) &&
-	       c->namespaces.pid != own_ns(TARGET_NS_PID);
+	cleanup_fd int fd =
+		t->ns[TARGET_NS_PID] < 0 ? -1 : fcntl(t->ns[TARGET_NS_PID], F_DUPFD_CLOEXEC, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return t->ns[TARGET_NS_PID] < 0 ? 0 : -errno;
+	while (fstat(fd, &st) == 0 && st.st_ino != own_ns(TARGET_NS_PID)) {
+		int parent;
+
+		if (t->n_seen_from == TARGET_PID_NS_MAX)
+			return -EOVERFLOW;
+		t->seen_from[t->n_seen_from++] = st.st_ino;
+		parent = ioctl(fd, NS_GET_PARENT);
+		if (parent < 0)
+			return -errno;
+		close(fd);
+		fd = parent;
+	}
+	return 0;
+}
+
+static bool is_seen_from(const struct target *t, uint32_t pid_ns)
+{
+	for (size_t i = 0; i < t->n_seen_from; i++)
+		if (t->seen_from[i] == pid_ns)
+			return true;
+	return false;
+}
+
+bool target_is_seen_by(const struct target *t, const struct target *other)
+{
+	return other->n_seen_from && is_seen_from(t, other->seen_from[0]);
+}
+
+bool target_caps_take_over(uint64_t caps)
+{
+	return (caps & 1ull << CAP_SYS_PTRACE) && !(caps & 1ull << CAP_SYS_ADMIN);
+}
+
+bool target_mounts_for_itself(const struct target *t)
+{
+	return (t->c.caps & 1ull << CAP_SYS_ADMIN) &&
+	       t->c.namespaces.user != own_ns(TARGET_NS_USER);
+}
+
+/*
+ * Our init is within sight of the processes in the target's PID namespace and in those above it, and while it injects it holds all of
+ * recapd's capabilities. CAP_SYS_PTRACE in our own user namespace opens it to them, dumpable or not. It counts what a container's
+ * processes may come to, not what its first one has: the bounding set. Who has CAP_SYS_ADMIN as well, or the host's PID namespace, has
+ * the host already and wins nothing.
+ */
+static int refuse_take_over(struct track *track, const struct target *t, struct error *err)
+{
+	cleanup_free struct track_container *list = NULL;
+	size_t n = 0;
+	bool anybody = t->n_seen_from && track_counter(track, "caps_take_over");
+	int r = anybody ? track_containers(track, &list, &n) : 0;
+
+	if (r < 0)
+		return error_sys(err, -r, "cannot read the map of containers");
+	for (size_t i = 0; i < n; i++) {
+		const struct recap_container *c = &list[i].c;
+
+		if (target_caps_take_over(c->caps) &&
+		    c->namespaces.user == own_ns(TARGET_NS_USER) &&
+		    is_seen_from(t, c->namespaces.pid))
+			return error_named(
+				err, EPERM, "PermissionDenied",
+				"%s holds CAP_SYS_PTRACE, with which it could take over what is injected into "
+				"the target's PID namespace; attach with --namespaces net,ipc,uts,cgroup",
+				list[i].id == t->id ? "the target"
+						    : "a container beside the target");
+	}
+	return 0;
 }
 
 int target_open(struct track *track, uint64_t id, unsigned int mask, struct target *ret,
@@ -150,18 +219,17 @@ int target_open(struct track *track, uint64_t id, unsigned int mask, struct targ
 
 	for (int ns = 0; ns < TARGET_NS_COUNT; ns++)
 		t.ns[ns] = -1;
-	if (r == 0 && could_take_over(&t.c, mask))
-		return error_named(
-			err, EPERM, "PermissionDenied",
-			"the target holds CAP_SYS_PTRACE, with which it could take over what is injected into "
-			"its PID namespace; attach with --namespaces net,ipc,uts,cgroup");
 	if (r == 0)
 		r = open_all(&t, mask | 1u << TARGET_NS_MNT);
-	if (r == 0) {
+	if (r == 0)
+		r = find_seen_from(&t);
+	if (r == 0 && refuse_take_over(track, &t, err) == 0) {
 		*ret = t;
 		return 0;
 	}
 	target_close(&t);
+	if (r == 0)
+		return -err->code;
 	if (r == -ESTALE)
 		return error_named(
 			err, ESTALE, "TargetGone",

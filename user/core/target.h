@@ -6,6 +6,8 @@
 #ifndef RECAP_TARGET_H
 #define RECAP_TARGET_H
 
+#include <stdbool.h>
+
 #include "common/error.h"
 #include "core/track.h"
 
@@ -21,6 +23,8 @@ enum target_ns {
 	TARGET_NS_COUNT,
 };
 
+#define TARGET_PID_NS_MAX 33 /* they nest 32 deep below the first */
+
 struct target {
 	uint64_t id; /* key in the inventory */
 	struct recap_container c;
@@ -30,6 +34,9 @@ struct target {
 	int procfd;		 /* /proc/PID */
 	int root;		 /* its root folder, O_PATH */
 	int ns[TARGET_NS_COUNT]; /* -1 where not asked for, or where it is recapd's own already */
+	/* Inodes of the PID namespaces whose processes see what is injected: the joined one and those above, but for recapd's own. */
+	uint32_t seen_from[TARGET_PID_NS_MAX];
+	size_t n_seen_from;
 };
 
 /* Parse names ("pid", "net", …) into a mask of 1 << enum target_ns. NULL: all. InvalidArgument. */
@@ -43,6 +50,18 @@ int target_open(struct track *track, uint64_t id, unsigned int mask, struct targ
 		struct error *err) must_check;
 
 void target_close(struct target *t);
+
+/*
+ * Do processes with these capabilities, of recapd's user namespace, hold what would open to them all that is injected within their
+ * sight, but not the host already?
+ */
+bool target_caps_take_over(uint64_t caps);
+
+/* May its processes mount file systems, and that in a user namespace where it takes no power over the host? */
+bool target_mounts_for_itself(const struct target *t) must_check;
+
+/* Would a process that is in the PID namespace which `other` was injected into see what is injected into `t`? Also after target_close(). */
+bool target_is_seen_by(const struct target *t, const struct target *other);
 
 /*
  * Open /proc/PID of an entry and verify PID and start time: 0 and the descriptor in *ret, or -ESRCH.

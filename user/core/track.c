@@ -18,7 +18,8 @@
 #include "holders.skel.h"
 #include "recap.skel.h"
 
-#define BATCH 1024
+#define BATCH	     1024
+#define REMOVE_TRIES 10
 
 struct track {
 	struct recap_bpf *skel;
@@ -27,18 +28,19 @@ struct track {
 	struct ring_buffer *events;
 	track_event_fn event_fn;
 	void *event_arg;
-	int dir;	/* the pin folder, flock(2)ed */
-	int self_pidfd; /* key of our own tag */
+	int dir; /* the pin folder, flock(2)ed */
 	char *path;
-	bool adopted; /* there were pins before us */
+	bool adopted;	    /* there were pins before us */
+	uint64_t full_seen; /* `containers_full` when all that runs was last walked */
 };
 
 /* Every counter there is; docs/architecture.md explains them. */
 static const char *const counter_names[] = {
-	"containers_full",     "capsules_full",	      "latency_full",	 "events_lost",
-	"untracked_forks",     "tag_without_capsule", "metadata_failed", "attach_started",
-	"attach_failed",       "attach_refused",      "escapes_proven",	 "quarantined",
-	"quarantine_resolved", "client_refused",
+	"caps_take_over",     "containers_full",     "capsules_full",	    "latency_full",
+	"events_lost",	      "untracked_forks",     "tag_without_capsule", "metadata_failed",
+	"attach_started",     "attach_failed",	     "attach_refused",	    "escapes_proven",
+	"quarantined",	      "quarantine_resolved", "client_refused",	    "audit_failed",
+	"audit_journal_lost", "policy_refused",
 };
 
 static const char *const link_names[] = {"link_fork", "link_exec", "link_exit"};
@@ -125,14 +127,33 @@ static int explain_load(int r, const char *path, struct error *err)
 	if (r == -EINVAL && path)
 		return error_set(
 			err, EINVAL,
-			"cannot load the BPF programs: %s may hold pins of another version (stop its "
-			"recapd and remove the folder), or this kernel is older than 5.15",
+			"cannot load the BPF programs: %s may hold pins of another version or other "
+			"sizes (stop its recapd and remove the folder), or this kernel is older than "
+			"5.15",
 			path);
 	return error_sys(err, -r,
 			 "cannot load the BPF programs (--verbose shows libbpf's reasons)");
 }
 
-static int load(struct track *t, struct error *err)
+static int set_sizes(struct track *t, const struct track_sizes *sizes, struct error *err)
+{
+	const struct {
+		struct bpf_map *map;
+		uint32_t size;
+	} all[] = {{t->skel->maps.containers, sizes->containers},
+		   {t->skel->maps.inits, sizes->containers},
+		   {t->skel->maps.capsules, sizes->capsules},
+		   {t->skel->maps.latency, sizes->latency},
+		   {t->skel->maps.events, sizes->events}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].size && bpf_map__set_max_entries(all[i].map, all[i].size) < 0)
+			return error_set(err, EINVAL, "cannot give %s a size of %u",
+					 bpf_map__name(all[i].map), all[i].size);
+	return 0;
+}
+
+static int load(struct track *t, const struct track_sizes *sizes, struct error *err)
 {
 	int r;
 
@@ -140,6 +161,8 @@ static int load(struct track *t, struct error *err)
 	if (!t->skel)
 		return error_sys(err, errno, "cannot open the BPF object");
 	r = pin_paths(t, err);
+	if (r == 0)
+		r = set_sizes(t, sizes, err);
 	if (r < 0)
 		return r;
 	r = recap_bpf__load(t->skel);
@@ -163,10 +186,11 @@ static int make_counters(struct track *t, struct error *err)
 
 	for (size_t i = 0; i < ARRAY_SIZE(counter_names); i++) {
 		struct recap_counter_key key = {};
-		uint64_t zero = 0;
+		/* Programs of before there was this counter do not count. One is enough to look always. */
+		uint64_t first = t->adopted && !strcmp(counter_names[i], "caps_take_over");
 
 		memcpy(key.name, counter_names[i], strlen(counter_names[i]));
-		if (bpf_map_update_elem(fd, &key, &zero, BPF_NOEXIST) < 0 && errno != EEXIST)
+		if (bpf_map_update_elem(fd, &key, &first, BPF_NOEXIST) < 0 && errno != EEXIST)
 			return error_sys(err, errno, "cannot make the counters");
 	}
 	return 0;
@@ -239,14 +263,15 @@ static int on_event(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-int track_open(const char *bpffs, struct track **ret, struct error *err)
+int track_open(const char *bpffs, const struct track_sizes *sizes, struct track **ret,
+	       struct error *err)
 {
 	struct track *t = calloc(1, sizeof(*t));
 	int r;
 
 	if (!t)
 		return error_set(err, ENOMEM, "out of memory");
-	t->dir = t->self_pidfd = -1;
+	t->dir = -1;
 	libbpf_set_print(quiet);
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 
@@ -254,7 +279,7 @@ int track_open(const char *bpffs, struct track **ret, struct error *err)
 	if (r == 0)
 		r = open_dir(t, bpffs, err);
 	if (r == 0)
-		r = load(t, err);
+		r = load(t, sizes, err);
 	if (r == 0)
 		r = make_counters(t, err);
 	if (r == 0)
@@ -266,9 +291,8 @@ int track_open(const char *bpffs, struct track **ret, struct error *err)
 			err, ESRCH,
 			"the walk over all tasks met none: recapd needs the host's PID namespace");
 	if (r >= 0) {
-		t->self_pidfd = syscall(SYS_pidfd_open, getpid(), 0);
 		t->events = ring_buffer__new(bpf_map__fd(t->skel->maps.events), on_event, t, NULL);
-		if (t->self_pidfd < 0 || !t->events)
+		if (!t->events)
 			r = error_sys(err, errno, "cannot open the ring buffer");
 	}
 	if (r < 0) {
@@ -285,9 +309,16 @@ int track_open(const char *bpffs, struct track **ret, struct error *err)
 static void unpin(struct track *t)
 {
 	struct bpf_map *map;
+	bool left = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(link_names); i++)
-		unlinkat(t->dir, link_names[i], 0);
+		left |= unlinkat(t->dir, link_names[i], 0) < 0 && errno != ENOENT;
+	if (left) {
+		/* A program that stays attached is the next recapd's with its maps, or it would write to none that anybody reads. */
+		log_warn("%s stays for the next recapd: a program's link cannot be removed",
+			 t->path);
+		return;
+	}
 	bpf_object__for_each_map(map, t->skel->obj)
 	{
 		if (bpf_map__pin_path(map))
@@ -307,7 +338,6 @@ void track_close(struct track *t, bool unpin_all)
 		bpf_link__destroy(t->links[i]);
 	holders_bpf__destroy(t->holders);
 	recap_bpf__destroy(t->skel);
-	fd_close(t->self_pidfd);
 	fd_close(t->dir);
 	free(t->path);
 	free(t);
@@ -391,7 +421,7 @@ static int read_map(int fd, size_t key_size, size_t value_size, void **ret_keys,
 	return 0;
 }
 
-int track_containers(struct track *t, struct track_container **ret, size_t *ret_n)
+static int read_containers(struct track *t, struct track_container **ret, size_t *ret_n)
 {
 	cleanup_free void *keys = NULL, *values = NULL;
 	struct track_container *list;
@@ -411,6 +441,37 @@ int track_containers(struct track *t, struct track_container **ret, size_t *ret_
 	*ret = list;
 	*ret_n = n;
 	return 0;
+}
+
+/*
+ * Who found the map full is not in it, and executes nothing that would bring it there: the seed's walk does. What it counts as
+ * full again has us come back when there is room again.
+ */
+static bool walk_anew(struct track *t, size_t entries)
+{
+	uint64_t full = track_counter(t, "containers_full");
+
+	if (full == t->full_seen || entries >= bpf_map__max_entries(t->skel->maps.containers) ||
+	    iterate(t->skel->progs.seed, NULL, 0, 0) < 0)
+		return false;
+	t->full_seen = full;
+	return true;
+}
+
+int track_containers(struct track *t, struct track_container **ret, size_t *ret_n)
+{
+	int r = read_containers(t, ret, ret_n);
+
+	if (r == 0 && walk_anew(t, *ret_n)) {
+		free(*ret);
+		r = read_containers(t, ret, ret_n);
+	}
+	return r;
+}
+
+bool track_containers_missing(struct track *t)
+{
+	return track_counter(t, "containers_full") != t->full_seen;
 }
 
 int track_container(struct track *t, uint64_t id, struct recap_container *ret)
@@ -456,7 +517,13 @@ void track_capsule_state(struct track *t, uint64_t id, enum recap_capsule_state 
 
 void track_capsule_remove(struct track *t, uint64_t id)
 {
-	bpf_map_delete_elem(bpf_map__fd(t->skel->maps.capsules), &id);
+	int fd = bpf_map__fd(t->skel->maps.capsules);
+
+	/* EBUSY, for a moment: one of our programs is at work on that very bucket (htab_lock_bucket()). */
+	for (int i = 0; i < REMOVE_TRIES; i++)
+		if (bpf_map_delete_elem(fd, &id) == 0 || errno == ENOENT)
+			return;
+	log_error("capsule %012llx stays in the map: %s", (unsigned long long)id, strerror(errno));
 }
 
 int track_capsule_ids(struct track *t, uint64_t **ret, size_t *ret_n)
@@ -467,35 +534,35 @@ int track_capsule_ids(struct track *t, uint64_t **ret, size_t *ret_n)
 			sizeof(struct recap_capsule), (void **)ret, &values, ret_n);
 }
 
-int track_tag_self(struct track *t, uint64_t id)
+int track_tag(struct track *t, int pidfd, uint64_t id)
 {
 	int fd = bpf_map__fd(t->skel->maps.tags);
 	struct recap_tag tag = {.capsule = id};
 
-	return bpf_map_update_elem(fd, &t->self_pidfd, &tag, BPF_ANY) < 0 ? -errno : 0;
+	return bpf_map_update_elem(fd, &pidfd, &tag, BPF_ANY) < 0 ? -errno : 0;
 }
 
-/* Is the process behind `pidfd` part of the capsule? A leader that exited before its threads still is. */
-static bool has_tag(struct track *t, int pidfd, uint64_t id)
+int track_has_tag(struct track *t, int pidfd, uint64_t id)
 {
 	struct recap_tag tag;
 
-	return bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.tags), &pidfd, &tag) == 0 &&
-	       tag.capsule == id;
+	if (bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.tags), &pidfd, &tag) < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+	return tag.capsule == id;
 }
 
 static int signal_one(struct track *t, uint64_t id, pid_t tgid, int sig)
 {
 	cleanup_fd int pidfd = syscall(SYS_pidfd_open, tgid, 0);
 
-	if (pidfd < 0 || !has_tag(t, pidfd, id))
+	if (pidfd < 0 || track_has_tag(t, pidfd, id) <= 0)
 		return 0;
 	return syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) == 0;
 }
 
 #define TASKS_MAX 65536
 
-/* All threads of the tree; the caller frees *ret. */
+/* All threads of all trees, the dead among them; the caller frees *ret. */
 static int read_tasks(struct track *t, struct recap_task_record **ret)
 {
 	struct recap_task_record *tasks = calloc(TASKS_MAX, sizeof(*tasks));
@@ -541,12 +608,24 @@ int track_capsule_signal(struct track *t, uint64_t id, int sig, pid_t except)
 	for (int i = 0; i < n; i++) {
 		pid_t tgid = tasks[i].tgid;
 
-		if (tasks[i].capsule == id && tgid != last && tgid != except)
+		if (tasks[i].capsule != id || tasks[i].dead)
+			continue;
+		if (tgid != last && tgid != except)
 			sent += signal_one(t, id, tgid, sig);
-		if (tasks[i].capsule == id)
-			last = tgid;
+		last = tgid;
 	}
 	return sent;
+}
+
+int track_capsule_dead(struct track *t, uint64_t id, pid_t except)
+{
+	cleanup_free struct recap_task_record *tasks = NULL;
+	int n = read_tasks(t, &tasks), dead = 0;
+
+	for (int i = 0; i < n; i++)
+		dead += tasks[i].capsule == id && tasks[i].dead && tasks[i].pid == tasks[i].tgid &&
+			tasks[i].tgid != (__u32)except;
+	return n < 0 ? n : dead;
 }
 
 int track_capsule_tasks(struct track *t, uint64_t id, struct recap_holder_record *ret, size_t max)
@@ -608,13 +687,23 @@ uint64_t track_counter(struct track *t, const char *name)
 }
 
 /* recapd is the only one to write the counters that it counts itself; the programs' are their own. */
-void track_count(struct track *t, const char *name)
+static void counter_set(struct track *t, const char *name, uint64_t n)
 {
-	uint64_t n = track_counter(t, name) + 1;
 	struct recap_counter_key key;
 
 	if (counter_key(name, &key) == 0)
 		bpf_map_update_elem(bpf_map__fd(t->skel->maps.counters), &key, &n, BPF_EXIST);
+}
+
+void track_count(struct track *t, const char *name)
+{
+	counter_set(t, name, track_counter(t, name) + 1);
+}
+
+void track_count_to(struct track *t, const char *name, uint64_t n)
+{
+	if (track_counter(t, name) < n)
+		counter_set(t, name, n);
 }
 
 void track_counters(struct track *t, void (*fn)(const char *name, uint64_t n, void *arg), void *arg)

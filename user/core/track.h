@@ -14,12 +14,18 @@
 
 struct track;
 
+/* Entries of the maps, and bytes of the ring buffer (a power of two, from a page on); 0: as built (docs/architecture.md). */
+struct track_sizes {
+	uint32_t containers, capsules, latency, events;
+};
+
 /*
  * Load the programs, attach them and seed the inventory; maps and links are pinned in `bpffs` (absolute, on a
  * BPF file system; made when absent). Pins of a recapd that died are adopted as they are: its tracking went on
  * without it. Fails with one line that names what the kernel or the caller lacks.
  */
-int track_open(const char *bpffs, struct track **ret, struct error *err) must_check;
+int track_open(const char *bpffs, const struct track_sizes *sizes, struct track **ret,
+	       struct error *err) must_check;
 
 /* Let go. `unpin`: tracking ends and nothing is left in bpffs; else it goes on in the kernel. */
 void track_close(struct track *t, bool unpin);
@@ -42,8 +48,14 @@ struct track_container {
 	struct recap_container c;
 };
 
-/* All entries, in no order. The caller frees *ret. */
+/*
+ * All entries, in no order. The caller frees *ret. Where the map was full and has room again, the tasks are walked anew for those
+ * that had found none.
+ */
 int track_containers(struct track *t, struct track_container **ret, size_t *ret_n) must_check;
+
+/* Has a container found no room in the map, and none since? */
+bool track_containers_missing(struct track *t);
 
 /* One entry; -ENOENT. */
 int track_container(struct track *t, uint64_t id, struct recap_container *ret) must_check;
@@ -61,16 +73,22 @@ void track_capsule_remove(struct track *t, uint64_t id);
 int track_capsule_ids(struct track *t, uint64_t **ret, size_t *ret_n) must_check;
 
 /*
- * Tag the calling process, so that the next fork's child is born with capsule `id`'s tag; 0 takes the tag
- * off again. Between the two the caller must fork that child only.
+ * Tag the process behind `pidfd`, so that what it forks is born with capsule `id`'s tag. It is no part of the capsule
+ * itself, and must fork the capsule's first process only.
  */
-int track_tag_self(struct track *t, uint64_t id) must_check;
+int track_tag(struct track *t, int pidfd, uint64_t id) must_check;
+
+/* Is the process behind `pidfd` part of the capsule? 1 or 0, or -errno. A leader that exited before its threads still is. */
+int track_has_tag(struct track *t, int pidfd, uint64_t id);
 
 /*
  * Send `sig` to every process of the capsule's tree but `except` (0: none). Each is opened as a pidfd whose tag
  * is then read again, so that no reused PID is hit. Returns how many were signalled, or -errno.
  */
 int track_capsule_signal(struct track *t, uint64_t id, int sig, pid_t except) must_check;
+
+/* How many processes of the tree, but `except`, are dead and were not waited for; or -errno. */
+int track_capsule_dead(struct track *t, uint64_t id, pid_t except) must_check;
 
 /* Send `sig` to the tool itself. 0, -ESRCH when it does not run, or -errno. */
 int track_tool_signal(struct track *t, uint64_t id, int sig) must_check;
@@ -81,7 +99,9 @@ int track_tool_signal(struct track *t, uint64_t id, int sig) must_check;
 int track_holders(struct track *t, const struct recap_wanted *wanted,
 		  struct recap_holder_record *ret, size_t max) must_check;
 
-/* Processes of the tree that still live, in the same form (kind 0). Returns how many, or -errno. */
+/*
+ * Processes of the tree that still live, or are dead and not waited for, in the same form (kind 0). Returns how many, or -errno.
+ */
 int track_capsule_tasks(struct track *t, uint64_t id, struct recap_holder_record *ret,
 			size_t max) must_check;
 
@@ -90,6 +110,9 @@ int track_capsule_tasks(struct track *t, uint64_t id, struct recap_holder_record
 /* Add to a counter; an unknown name is a bug. */
 void track_count(struct track *t, const char *name);
 uint64_t track_counter(struct track *t, const char *name);
+
+/* Have a counter be at least `n`. */
+void track_count_to(struct track *t, const char *name, uint64_t n);
 
 /* Call `fn` for each counter, by name. */
 void track_counters(struct track *t, void (*fn)(const char *name, uint64_t n, void *arg),

@@ -7,6 +7,8 @@
 
 #include "common/fd.h"
 
+#define PROFILE_MAX (64 << 10) /* recapd takes no larger one */
+
 struct attach {
 	struct json_object *params;
 	bool terminal, detach;
@@ -51,6 +53,34 @@ static int parse_operands(struct ctl *ctl, struct attach *a, const struct opt *o
 	return 0;
 }
 
+/* A name, or else a file, which recapd parses: what it may say depends on the capabilities that are granted. */
+static int opt_seccomp(const struct opt *opt, const char *value, struct error *err)
+{
+	static const char *const names[] = {"default", "ptrace", "net", "unconfined"};
+	cleanup_free char *text = NULL;
+	size_t len;
+	int r;
+
+	json_object_object_del(opt->dest, "seccomp");
+	json_object_object_del(opt->dest, "seccomp_profile");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(value, names[i])) {
+			json_put_str(opt->dest, "seccomp", value);
+			return 0;
+		}
+	r = fd_read_file(AT_FDCWD, value, PROFILE_MAX, &text, &len);
+	if (r == -ENOENT && !strchr(value, '/'))
+		return error_set(err, EINVAL,
+				 "--%s is default, ptrace, net, unconfined or a file, not '%s'",
+				 opt->name, value);
+	if (r < 0)
+		return error_sys(err, -r, "cannot read the seccomp profile %s", value);
+	if (strlen(text) != len)
+		return error_set(err, EINVAL, "the seccomp profile %s is not text", value);
+	json_put_str(opt->dest, "seccomp_profile", text);
+	return 0;
+}
+
 static int parse(struct ctl *ctl, struct attach *a, int argc, char **argv, int *ret_status)
 {
 	struct json_object *p = a->params;
@@ -76,21 +106,37 @@ static int parse(struct ctl *ctl, struct attach *a, int argc, char **argv, int *
 		 opt_choice, p, "target_root"},
 		{0, "cap-add", "LIST", "capabilities to add", opt_commas, p, "cap_add"},
 		{0, "cap-drop", "LIST", "capabilities to drop", opt_commas, p, "cap_drop"},
-		{0, "seccomp", "default|unconfined", "the system call filter", opt_choice, p,
-		 "seccomp"},
+		{0, "seccomp", "NAME|FILE",
+		 "filter: default, ptrace, net, unconfined, or a profile of Docker's", opt_seccomp,
+		 p},
 		{0, "memory", "SIZE", "most memory, such as 64m or 1g", opt_size, p, "memory"},
 		{0, "cpus", "N", "most CPUs, such as 0.5", opt_milli, p, "cpus_milli", 0, 100000},
 		{0, "pids", "N", "most tasks", opt_number, p, "pids", 1, 4194304},
-		{0, "cow-size", "SIZE", "most that the tool may write (64m)", opt_size, p,
-		 "cow_size"},
+		{0, "nofile", "N", "most open files of a process (1024, and 524288 when it asks)",
+		 opt_number, p, "nofile", 16, 1 << 20},
+		{0, "cow-size", "SIZE", "most that the tool may write (64m, on disk 1g)", opt_size,
+		 p, "cow_size"},
 		{0, "cow", "tmpfs|disk", "where the layer is that the tool writes to (tmpfs)",
 		 opt_choice, p, "cow"},
+		{0, "reason", "TEXT", "why, for the audit and the capsule's record", opt_member, p,
+		 "reason"},
+		{0, "residue", "refuse|report",
+		 "exit with 123 when the target is not as before (report)", opt_choice, p,
+		 "residue"},
 		{0, "report", "FILE", "write the capsule's final record to FILE, as JSON",
 		 opt_string, &a->report},
 		{},
 	};
 
 	return parse_operands(ctl, a, opts, argc, argv, ret_status);
+}
+
+int attach_parse(struct ctl *ctl, struct json_object *params, int argc, char **argv,
+		 int *ret_status)
+{
+	struct attach a = {.params = params, .report_fd = -1};
+
+	return parse(ctl, &a, argc, argv, ret_status);
 }
 
 /* Before anything runs: a report that has nowhere to go is found out too late afterwards. */
@@ -124,14 +170,16 @@ static int write_report(const struct attach *a, struct json_object *capsule, str
 
 static int run_detached(struct ctl *ctl, struct attach *a)
 {
-	cleanup_json struct json_object *reply = NULL;
+	cleanup_json struct json_object *capsule = NULL;
+	cleanup_session struct session s;
 	struct error err = {};
 	const char *id;
 
+	session_init(&s, ctl);
 	json_put_bool(a->params, "detach", true);
-	if (client_ask(ctl, "io.recap.Attach", json_object_get(a->params), &reply, &err) < 0)
+	if (session_run(&s, a->params, SESSION_NONE, &capsule, &err) < 0)
 		return outcome_of_error(ctl, &err);
-	id = json_get_str(json_get(reply, "capsule", json_type_object), "id");
+	id = json_get_str(capsule, "id");
 	if (!id) {
 		error_set(&err, EPROTO, "recapd's reply names no capsule");
 		return ctl_fail(ctl, &err);
@@ -165,7 +213,8 @@ static int run_attached(struct ctl *ctl, struct attach *a)
 		json_put_bool(a->params, "terminal", true);
 		pass_term(a->params);
 	}
-	if (session_run(&s, a->params, a->terminal, &capsule, &err) < 0)
+	if (session_run(&s, a->params, a->terminal ? SESSION_TERMINAL : SESSION_OWN, &capsule,
+			&err) < 0)
 		return s.left ? CTL_SIGNALLED + s.left : outcome_of_error(ctl, &err);
 	status = outcome_status(capsule);
 	/* A quarantine needs somebody to act, and so is not hidden by this. */

@@ -18,10 +18,23 @@ static const struct verb verbs[] = {
 	 STATUS},
 	{"stop", "ID", "End a capsule's whole tree and see it out.", verb_stop, STATUS},
 	{"logs", "ID", "The output of a detached capsule.", verb_logs, STATUS},
-	{"image load", "FILE|DIR", "Load an OCI image layout, a folder or a tar archive.",
+	{"image load", "FILE|DIR|-", "Load an OCI layout, or an archive of one or of docker save.",
 	 verb_image_load, STATUS},
+	{"image pull", "SOURCE", "Fetch an image from a registry, or wherever skopeo finds it.",
+	 verb_image_pull, STATUS},
 	{"image list", "", "The images that capsules can be made of.", verb_image_list, STATUS},
+	{"image inspect", "REF", "Everything about an image, as JSON.", verb_image_inspect, STATUS},
+	{"image scan", "REF", "Check an image; fails when the gate would refuse it.",
+	 verb_image_scan, STATUS},
+	{"image trust", "REF FILE", "Bring a detached signature of an image into the store.",
+	 verb_image_trust, STATUS},
 	{"image rm", "REF...", "Remove images.", verb_image_rm, STATUS},
+	{"image prune", "", "Remove images without a name that no capsule uses.", verb_image_prune,
+	 STATUS},
+	{"policy check", "FILE", "Say whether a policy is well-formed.", verb_policy_check, STATUS},
+	{"policy explain", "VERB [...]",
+	 "Say what the policy decides of a call, and why; fails when it is refused.",
+	 verb_policy_explain, STATUS},
 	{"stats", "", "Latency by capsule image and phase, and the counters.", verb_stats, STATUS},
 	{"status", "", "The health of recapd; fails when there are problems.", verb_status, STATUS},
 };
@@ -92,19 +105,27 @@ static int words_of(const struct verb *verb, char **argv)
 	return strcmp(space + 1, argv[1]) ? 0 : 2;
 }
 
-/* "image" alone, or with a second word that is none of its verbs. */
+/* "image" or "policy" alone, or with a second word that is none of its verbs. */
 static int unknown_verb(const struct ctl *ctl, char **argv)
 {
-	if (strcmp(argv[0], "image"))
+	static const struct {
+		const char *group, *verbs;
+	} groups[] = {{"image", "load, pull, list, inspect, scan, trust, rm or prune"},
+		      {"policy", "check or explain"}};
+	size_t g = 0, len = strlen(argv[0]);
+
+	while (g < ARRAY_SIZE(groups) && strcmp(argv[0], groups[g].group))
+		g++;
+	if (g == ARRAY_SIZE(groups))
 		return ctl_usage(ctl, "there is no command '%s'", argv[0]);
 	if (argv[1] && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-			if (!strncmp(verbs[i].name, "image ", 6))
-				printf("recapctl %-12s %-10s %s\n", verbs[i].name,
+			if (!strncmp(verbs[i].name, argv[0], len) && verbs[i].name[len] == ' ')
+				printf("recapctl %-15s %-11s %s\n", verbs[i].name,
 				       verbs[i].operands, verbs[i].summary);
 		return ctl_finish(ctl, CTL_OK);
 	}
-	return ctl_usage(ctl, "'image' needs to know what to do: load, list or rm");
+	return ctl_usage(ctl, "'%s' needs to know what to do: %s", argv[0], groups[g].verbs);
 }
 
 static int run_verb(struct ctl *ctl, int argc, char **argv)
@@ -124,7 +145,7 @@ static void print_verbs(void)
 {
 	printf("\nVerbs:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		printf("  %-12s %s\n", verbs[i].name, verbs[i].summary);
+		printf("  %-15s %s\n", verbs[i].name, verbs[i].summary);
 	printf("\nEach verb explains its options with --help; recapctl(1) has it all.\n");
 }
 

@@ -8,8 +8,10 @@
 
 #define cleanup_varlink cleanup(varlink_close)
 #define DIGEST_SHOWN	12
+#define SIZE_SHOWN	16
 
-static const char *const head[] = {"REF", "DIGEST", ">LAYERS", ">SIZE", ">SHARED", ">AGE", NULL};
+static const char *const head[] = {"REF",     "DIGEST", ">LAYERS", ">SIZE",
+				   ">SHARED", ">AGE",	"SCAN",	   NULL};
 
 /* The start of the hexadecimal part. */
 static void short_digest(struct json_object *image, char ret[static DIGEST_SHOWN + 1])
@@ -20,7 +22,7 @@ static void short_digest(struct json_object *image, char ret[static DIGEST_SHOWN
 	snprintf(ret, DIGEST_SHOWN + 1, "%s", colon ? colon + 1 : digest);
 }
 
-static void add_size(struct table *t, int64_t bytes)
+static void format_size(int64_t bytes, char ret[static SIZE_SHOWN])
 {
 	static const char *const units[] = {"B", "K", "M", "G", "T"};
 	double v = (double)bytes;
@@ -28,22 +30,37 @@ static void add_size(struct table *t, int64_t bytes)
 
 	for (; v >= 1024 && i < ARRAY_SIZE(units) - 1; i++)
 		v /= 1024;
-	table_addf(t, v < 10 && i ? "%.1f%s" : "%.0f%s", v, units[i]);
+	snprintf(ret, SIZE_SHOWN, v < 10 && i ? "%.1f%s" : "%.0f%s", v, units[i]);
+}
+
+static void add_size(struct table *t, int64_t bytes)
+{
+	char text[SIZE_SHOWN];
+
+	format_size(bytes, text);
+	table_add(t, text);
 }
 
 /* ---- load ------------------------------------------------------------------------------------ */
 
 static int open_layout(const char *path, int *ret, struct error *err)
 {
-	/* O_NONBLOCK: opening a FIFO would wait for a writer. */
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	/* O_NONBLOCK: opening a FIFO would wait for a writer. recapd waits for what comes through it. */
+	bool is_stdin = !strcmp(path, "-");
+	cleanup_fd int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+				     : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0)
 		return error_sys(err, errno, "cannot open %s", path);
 	if (fstat(fd, &st) < 0)
 		return error_sys(err, errno, "cannot stat %s", path);
-	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+	if (is_stdin && isatty(fd))
+		return error_set(err, EINVAL,
+				 "standard input is a terminal: give it an archive, as in "
+				 "`docker save IMAGE | recapctl image load -`");
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISFIFO(st.st_mode) &&
+	    !S_ISSOCK(st.st_mode))
 		return error_set(err, EINVAL, "%s is neither a tar archive nor a folder", path);
 	*ret = TAKE_FD(fd);
 	return 0;
@@ -64,31 +81,84 @@ static void print_loaded(struct json_object *images)
 	}
 }
 
-static int load(struct ctl *ctl, const char *path, struct json_object *params, struct error *err)
+/* One line on a terminal, written over again and again; nothing where standard error is none. */
+static void show_progress(struct json_object *progress)
+{
+	const char *step = json_get_str(progress, "step") ?: "working";
+	int64_t done = json_get_int(progress, "done", 0),
+		total = json_get_int(progress, "total", 0);
+	char step_text[32], done_text[SIZE_SHOWN], total_text[SIZE_SHOWN];
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	snprintf(step_text, sizeof(step_text), "%s", step);
+	text_clean(step_text);
+	format_size(done, done_text);
+	format_size(total, total_text);
+	fprintf(stderr, "\r\033[K%s %s", step_text, done_text);
+	if (total > 0)
+		fprintf(stderr, " of %s (%d%%)", total_text,
+			(int)(100 * (double)done / (double)total));
+}
+
+static void clear_progress(void)
+{
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+}
+
+/* The last reply, after all that tell of progress. */
+static int wait_for_result(struct varlink *v, struct json_object **ret, struct error *err)
+{
+	bool continues = true, shown = false;
+	int r = 0;
+
+	while (r == 0 && continues) {
+		cleanup_json struct json_object *reply = NULL;
+
+		r = varlink_reply(v, &reply, &continues, err);
+		if (r == 0 && continues) {
+			show_progress(json_get(reply, "progress", json_type_object));
+			shown = true;
+		} else if (r == 0) {
+			*ret = TAKE_PTR(reply);
+		}
+	}
+	if (shown)
+		clear_progress();
+	return r;
+}
+
+/* `fd` goes along with the call, unless it is -1. */
+static int work(struct ctl *ctl, const char *method, struct json_object *params, int fd,
+		struct error *err)
 {
 	cleanup_json struct json_object *reply = NULL;
 	cleanup_varlink struct varlink v;
-	cleanup_fd int fd = -1;
-	int r;
+	int r = varlink_connect(ctl->socket, &v, err);
 
-	varlink_init(&v, -1, VARLINK_REPLY_MAX);
-	r = open_layout(path, &fd, err);
 	if (r == 0)
-		r = varlink_connect(ctl->socket, &v, err);
+		r = varlink_call(&v, method, params, true, &fd, fd >= 0, err);
 	if (r == 0)
-		r = varlink_call(&v, "io.recap.LoadImage", params, false, &fd, 1, err);
-	if (r == 0)
-		r = varlink_reply(&v, &reply, NULL, err);
+		r = wait_for_result(&v, &reply, err);
 	if (r == 0)
 		print_loaded(json_get(reply, "images", json_type_array));
 	return r;
+}
+
+static int load(struct ctl *ctl, const char *path, struct json_object *params, struct error *err)
+{
+	cleanup_fd int fd = -1;
+	int r = open_layout(path, &fd, err);
+
+	return r < 0 ? r : work(ctl, "io.recap.LoadImage", params, fd, err);
 }
 
 int verb_image_load(struct ctl *ctl, int argc, char **argv)
 {
 	cleanup_json struct json_object *params = json_object_new_object();
 	const struct opt opts[] = {
-		{0, "ref", "REF", "name the image REF; for a layout of one image", opt_member,
+		{0, "ref", "REF", "name the image REF; for an archive of one image", opt_member,
 		 params, "ref"},
 		{},
 	};
@@ -98,11 +168,72 @@ int verb_image_load(struct ctl *ctl, int argc, char **argv)
 	if (i < 0)
 		return status;
 	if (argc - i != 1)
-		return ctl_usage(ctl, "image load needs one FILE or DIR");
-	if (!strcmp(argv[i], "-"))
-		return ctl_usage(ctl, "image load cannot read standard input: save the archive to "
-				      "a file first");
+		return ctl_usage(ctl, "image load needs one FILE or DIR, or - for standard input");
 	if (load(ctl, argv[i], params, &err) < 0)
+		return ctl_fail(ctl, &err);
+	return ctl_finish(ctl, CTL_OK);
+}
+
+/* ---- pull ------------------------------------------------------------------------------------ */
+
+/* recapd is somewhere else: paths are given from the root. The caller frees it. */
+static char *absolute_source(const char *source)
+{
+	static const char *const prefixes[] = {"oci:", "oci-archive:", "dir:", "docker-archive:"};
+	cleanup_free char *cwd = NULL;
+	char *full = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		size_t n = strlen(prefixes[i]);
+
+		if (strncmp(source, prefixes[i], n) || source[n] == '/' || !source[n])
+			continue;
+		cwd = getcwd(NULL, 0);
+		if (!cwd || asprintf(&full, "%s%s/%s", prefixes[i], cwd, source + n) < 0)
+			return NULL;
+		return full;
+	}
+	return strdup(source);
+}
+
+static int pull(struct ctl *ctl, const char *source, const char *authfile,
+		struct json_object *params, struct error *err)
+{
+	cleanup_free char *full = absolute_source(source), *auth = NULL;
+
+	if (!full)
+		return error_sys(err, errno, "cannot tell the working folder");
+	if (authfile && !(auth = realpath(authfile, NULL)))
+		return error_sys(err, errno, "cannot find %s", authfile);
+	json_put_str(params, "source", full);
+	json_put_str(params, "authfile", auth);
+	return work(ctl, "io.recap.PullImage", params, -1, err);
+}
+
+int verb_image_pull(struct ctl *ctl, int argc, char **argv)
+{
+	cleanup_json struct json_object *params = json_object_new_object();
+	const char *authfile = NULL;
+	bool no_tls_verify = false;
+	const struct opt opts[] = {
+		{0, "ref", "REF", "name the image REF", opt_member, params, "ref"},
+		{0, "authfile", "FILE", "credentials, as `skopeo login` writes them", opt_string,
+		 &authfile},
+		{0, "no-tls-verify", NULL, "take plain HTTP and unknown certificates", opt_flag,
+		 &no_tls_verify},
+		{},
+	};
+	struct error err = {};
+	int status, i = opt_parse(ctl, opts, false, argc, argv, &status);
+
+	if (i < 0)
+		return status;
+	if (argc - i != 1)
+		return ctl_usage(ctl, "image pull needs one SOURCE, such as busybox:1.36 or "
+				      "docker-daemon:NAME:TAG");
+	if (no_tls_verify)
+		json_put_bool(params, "no_tls_verify", true);
+	if (pull(ctl, argv[i], authfile, params, &err) < 0)
 		return ctl_fail(ctl, &err);
 	return ctl_finish(ctl, CTL_OK);
 }
@@ -122,6 +253,7 @@ static void add_image(struct table *t, struct json_object *image, time_t now)
 	add_size(t, json_get_int(image, "bytes", 0));
 	add_size(t, json_get_int(image, "shared_bytes", 0));
 	table_add(t, created ? age : NULL);
+	table_add(t, json_get_str(image, "scan"));
 }
 
 static int print_images(struct ctl *ctl)
@@ -181,4 +313,60 @@ int verb_image_rm(struct ctl *ctl, int argc, char **argv)
 			printf("%s\n", argv[i]);
 	}
 	return ctl_finish(ctl, status);
+}
+
+/* ---- inspect --------------------------------------------------------------------------------- */
+
+int verb_image_inspect(struct ctl *ctl, int argc, char **argv)
+{
+	struct json_object *params;
+	const struct opt opts[] = {{}};
+	int status, i = opt_parse(ctl, opts, false, argc, argv, &status);
+
+	if (i < 0)
+		return status;
+	if (argc - i != 1)
+		return ctl_usage(ctl, "image inspect needs one REF (see recapctl image list)");
+	params = json_object_new_object();
+	json_put_str(params, "ref", argv[i]);
+	return client_print(ctl, "io.recap.InspectImage", params, "image");
+}
+
+/* ---- prune ----------------------------------------------------------------------------------- */
+
+static void print_pruned(struct json_object *reply, bool dry_run)
+{
+	struct json_object *images = json_get(reply, "images", json_type_array);
+	char size[SIZE_SHOWN];
+
+	print_loaded(images);
+	format_size(json_get_int(reply, "freed_bytes", 0), size);
+	printf("%s %s of %lld layers\n", dry_run ? "would free" : "freed", size,
+	       (long long)json_get_int(reply, "freed_layers", 0));
+}
+
+int verb_image_prune(struct ctl *ctl, int argc, char **argv)
+{
+	bool all = false, dry_run = false;
+	const struct opt opts[] = {
+		{'a', "all", NULL, "also images with a name", opt_flag, &all},
+		{'n', "dry-run", NULL, "only say what would go", opt_flag, &dry_run},
+		{},
+	};
+	cleanup_json struct json_object *reply = NULL;
+	struct json_object *params;
+	struct error err = {};
+	int status, i = opt_parse(ctl, opts, false, argc, argv, &status);
+
+	if (i < 0)
+		return status;
+	if (i < argc)
+		return ctl_usage(ctl, "image prune takes no arguments: what is '%s' for?", argv[i]);
+	params = json_object_new_object();
+	json_put_bool(params, "all", all);
+	json_put_bool(params, "dry_run", dry_run);
+	if (client_ask(ctl, "io.recap.PruneImages", params, &reply, &err) < 0)
+		return ctl_fail(ctl, &err);
+	print_pruned(reply, dry_run);
+	return ctl_finish(ctl, CTL_OK);
 }

@@ -11,7 +11,9 @@ void outcome_holder(struct json_object *holder, char *buf, size_t size)
 	long long pid = json_get_int(holder, "pid", 0);
 
 	if (!kind || pid <= 0) {
-		snprintf(buf, size, "no process holds it: a descriptor in flight, or a bind mount");
+		snprintf(
+			buf, size,
+			"no process to name: a descriptor in flight or in an io_uring, or a mount");
 	} else if (!strcmp(kind, "fd")) {
 		snprintf(buf, size, "PID %lld (%.64s) holds descriptor %lld", pid,
 			 command ? command : "?", (long long)json_get_int(holder, "fd", -1));
@@ -35,6 +37,33 @@ void outcome_print_holders(struct json_object *capsule)
 	if (!n)
 		ctl_warn("layer quarantined: its holder is not known (see recapctl inspect %s)",
 			 json_get_str(capsule, "id") ?: "ID");
+}
+
+static void print_residue(struct json_object *item)
+{
+	const char *kind = json_get_str(item, "kind"), *change = json_get_str(item, "change");
+	const char *name = json_get_str(item, "name"), *detail = json_get_str(item, "detail");
+	char text[1024];
+
+	snprintf(text, sizeof(text), "%s %s%s%s%s%s", change ?: "unknown", kind ?: "?",
+		 name && *name ? " " : "", name ?: "", detail && *detail ? ": " : "", detail ?: "");
+	text_clean(text);
+	ctl_warn("residue in the target: %s", text);
+}
+
+bool outcome_residue(struct json_object *capsule)
+{
+	struct json_object *items = json_get(capsule, "residue", json_type_array);
+	size_t n = items ? json_object_array_length(items) : 0;
+	int64_t more = json_get_int(capsule, "residue_more", 0);
+
+	if (!json_get_bool(capsule, "residue_refused"))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		print_residue(json_object_array_get_idx(items, i));
+	if (more > 0)
+		ctl_warn("residue in the target: %lld more", (long long)more);
+	return true;
 }
 
 /* Why the tool did not end by itself. A signal that it died of says it all. */
@@ -63,6 +92,8 @@ int outcome_status(struct json_object *capsule)
 		outcome_print_holders(capsule);
 		return CTL_QUARANTINED;
 	}
+	if (outcome_residue(capsule))
+		return CTL_QUARANTINED;
 	if (reason && !strcmp(reason, "timeout"))
 		return CTL_TIMEOUT;
 	if (signal > 0 && signal < 128)

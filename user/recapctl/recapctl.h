@@ -70,9 +70,23 @@ int verb_stop(struct ctl *ctl, int argc, char **argv);
 int verb_logs(struct ctl *ctl, int argc, char **argv);
 int verb_image_load(struct ctl *ctl, int argc, char **argv);
 int verb_image_list(struct ctl *ctl, int argc, char **argv);
+int verb_image_scan(struct ctl *ctl, int argc, char **argv);
+int verb_image_trust(struct ctl *ctl, int argc, char **argv);
+int verb_image_inspect(struct ctl *ctl, int argc, char **argv);
+int verb_image_prune(struct ctl *ctl, int argc, char **argv);
+int verb_image_pull(struct ctl *ctl, int argc, char **argv);
 int verb_image_rm(struct ctl *ctl, int argc, char **argv);
+int verb_policy_check(struct ctl *ctl, int argc, char **argv);
+int verb_policy_explain(struct ctl *ctl, int argc, char **argv);
 int verb_stats(struct ctl *ctl, int argc, char **argv);
 int verb_status(struct ctl *ctl, int argc, char **argv);
+
+/*
+ * attach.c: from attach's options and operands to the parameters of Attach. -1: there is nothing more to do, and *ret_status is the
+ * exit status.
+ */
+int attach_parse(struct ctl *ctl, struct json_object *params, int argc, char **argv,
+		 int *ret_status) must_check;
 
 /* ---- options.c ------------------------------------------------------------------------------- */
 
@@ -249,7 +263,17 @@ struct session {
 	int signals; /* signalfd(2) */
 	char *id;    /* of the capsule, once it runs */
 	unsigned int interrupts;
+	int pending; /* a signal that recapd has not answered to, or not been told; 0: none */
+	unsigned int unanswered; /* calls on `control` */
 	int left; /* the signal on which recapctl left the capsule to recapd; 0: none */
+	struct json_object *params; /* of the call; borrowed */
+	int streams[RELAY_COUNT];   /* that go with it; borrowed */
+	char token[33];		    /* by which recapd knows the call again */
+	bool again;		    /* the present call is a Rejoin() */
+	bool lost;		    /* the connection, for now */
+	bool said;		    /* that it is waited for */
+	uint64_t connected_ns;	    /* CLOCK_BOOTTIME of the last connection */
+	uint64_t lost_ns;	    /* since when none of them lasted */
 };
 
 void session_init(struct session *s, const struct ctl *ctl);
@@ -257,10 +281,11 @@ void session_close(struct session *s);
 #define cleanup_session cleanup(session_close)
 
 /*
- * Attach with the streams of this process, or with a pty, and see the tool to its end: *ret is the final record.
- * -EINTR without an error text: `left` is set.
+ * Attach with the streams of this process, with a pty, or without any, and see the tool to its end, or, detached, to its start: *ret
+ * is the record by then. A recapd that is restarted meanwhile is waited for. -EINTR without an error text: `left` is set.
  */
-int session_run(struct session *s, struct json_object *params, bool terminal,
+enum session_streams { SESSION_OWN, SESSION_TERMINAL, SESSION_NONE };
+int session_run(struct session *s, struct json_object *params, enum session_streams streams,
 		struct json_object **ret, struct error *err) must_check;
 
 /* ---- outcome.c ------------------------------------------------------------------------------- */
@@ -271,6 +296,9 @@ int outcome_of_error(const struct ctl *ctl, const struct error *err) must_check;
 
 /* A line on standard error for each that keeps the layer. */
 void outcome_print_holders(struct json_object *capsule);
+
+/* Whether the capsule was to leave no residue and there is some; then with a line on standard error for each. */
+bool outcome_residue(struct json_object *capsule);
 
 /* "PID 123 (nginx) holds descriptor 7", into `buf`. */
 void outcome_holder(struct json_object *holder, char *buf, size_t size);

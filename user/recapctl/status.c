@@ -19,6 +19,25 @@ static void print_number(const char *label, struct json_object *status, const ch
 	print_line(label, text);
 }
 
+static void print_audit(struct json_object *audit)
+{
+	cleanup_free char *text = NULL;
+
+	if (audit &&
+	    asprintf(&text, "%s%s", json_get_str(audit, "file") ?: "?",
+		     json_get_bool(audit, "journal") ? " and the journal" : ", no journal") >= 0)
+		print_line("audit", text);
+}
+
+static void print_policy(struct json_object *s)
+{
+	long long rules = json_get_int(s, "policy_rules", -1);
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld rules", rules);
+	print_line("policy", rules < 0 ? "none: root only" : text);
+}
+
 static void print_service(struct json_object *s)
 {
 	char age[TEXT_AGE_SIZE], text[256];
@@ -32,9 +51,11 @@ static void print_service(struct json_object *s)
 	print_line("bpffs", json_get_str(s, "bpffs"));
 	print_line("state", json_get_str(s, "state_dir"));
 	print_line("cgroup", json_get_str(s, "cgroup"));
+	print_audit(json_get(s, "audit", json_type_object));
 	print_number("containers", s, "containers");
 	print_number("capsules", s, "capsules");
 	print_number("quarantined", s, "quarantined");
+	print_policy(s);
 }
 
 /* A list, one item a line under one label. Returns how many there are. */

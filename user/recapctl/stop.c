@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* The ID on standard output; 123 as for attach when the layer had to stay. */
+/* The ID on standard output; 123 as for attach when the layer had to stay, or residue that was refused. */
 static int print_stopped(const struct ctl *ctl, struct json_object *capsule)
 {
 	const char *id = json_get_str(capsule, "id"), *state = json_get_str(capsule, "state");
@@ -12,7 +12,7 @@ static int print_stopped(const struct ctl *ctl, struct json_object *capsule)
 	text_print(stdout, id ? id : "?");
 	putchar('\n');
 	if (!state || strcmp(state, "quarantined"))
-		return ctl_finish(ctl, CTL_OK);
+		return ctl_finish(ctl, outcome_residue(capsule) ? CTL_QUARANTINED : CTL_OK);
 	outcome_print_holders(capsule);
 	return ctl_finish(ctl, CTL_QUARANTINED);
 }

@@ -8,16 +8,34 @@
 #include <sys/socket.h>
 
 #include "common/log.h"
+#include "recapd/access.h"
 #include "recapd/client.h"
 #include "interface.h"
 
 #define CLIENTS_MAX 1024 /* or half of the descriptors: the others are for capsules */
-#define INTERFACE   "io.recap."
+#define UNREAD_MAX \
+	(4 << 20) /* bytes that wait for a client other than root before the next reply ends it */
+#define INTERFACE "io.recap."
+
+/* The call has its last reply, or will get none: say what came of it. */
+static void record(struct client *c, struct json_object *reply, const struct error *err)
+{
+	struct audit_what what = {.params = c->params};
+
+	audit_end(c->api->m->audit, &c->audit, &c->caller, &what, reply, err);
+}
+
+#define CALLS_PER_TURN 8    /* of one client, before it is the others' turn */
+#define VALUES_MAX     8192 /* in a call: all that Attach takes, and then some */
 
 static void client_free(struct client *c)
 {
 	struct client **p;
+	struct error gone = {};
 
+	/* Who watches the list or a log ends it in no other way. */
+	error_set(&gone, ECONNRESET, "the client has gone");
+	record(c, NULL, c->wait == WAIT_LIST || c->wait == WAIT_LOG ? NULL : &gone);
 	for (p = &c->api->first; *p != c; p = &(*p)->next)
 		;
 	*p = c->next;
@@ -27,6 +45,7 @@ static void client_free(struct client *c)
 	if (c->job)
 		job_cancel(c->job);
 	strv_free(c->list_labels);
+	caller_clear(&c->caller);
 	free(c);
 }
 
@@ -54,7 +73,9 @@ static void watch(struct client *c, bool unserved)
 
 static void send_text(struct client *c, const char *text, size_t len)
 {
-	int r = varlink_queue(&c->v, text, len);
+	/* More and more for somebody who reads none of it. */
+	bool deaf = c->caller.uid && c->v.out_len - c->v.out_sent > UNREAD_MAX;
+	int r = deaf ? -ENOBUFS : varlink_queue(&c->v, text, len);
 
 	if (r == 0)
 		r = varlink_flush(&c->v);
@@ -68,6 +89,8 @@ void client_reply_text(struct client *c, const char *params, bool continues)
 	int len = asprintf(&text, "{\"parameters\":%s%s}", params,
 			   continues ? ",\"continues\":true" : "");
 
+	if (!continues)
+		record(c, NULL, NULL);
 	if (len < 0)
 		c->closing = true;
 	else
@@ -77,17 +100,13 @@ void client_reply_text(struct client *c, const char *params, bool continues)
 	watch(c, c->v.in_len > c->v.in_start);
 }
 
-static const char *plain(struct json_object *o)
-{
-	return json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
-							 JSON_C_TO_STRING_NOSLASHESCAPE);
-}
-
 void client_reply(struct client *c, struct json_object *params, bool continues)
 {
 	cleanup_json struct json_object *o = params ? params : json_object_new_object();
 
-	client_reply_text(c, plain(o), continues);
+	if (!continues)
+		record(c, o, NULL);
+	client_reply_text(c, json_text(o), continues);
 }
 
 static void send_error(struct client *c, const char *name, struct json_object *params)
@@ -97,7 +116,7 @@ static void send_error(struct client *c, const char *name, struct json_object *p
 
 	json_put_str(o, "error", name);
 	json_put_obj(o, "parameters", params);
-	text = plain(o);
+	text = json_text(o);
 	send_text(c, text, strlen(text));
 	c->wait = WAIT_NOTHING;
 	watch(c, c->v.in_len > c->v.in_start);
@@ -108,6 +127,7 @@ void client_error(struct client *c, const struct error *err, struct json_object 
 	struct json_object *params = extra ? extra : json_object_new_object();
 	char name[64];
 
+	record(c, NULL, err);
 	snprintf(name, sizeof(name), INTERFACE "%s", err->name[0] ? err->name : "Failed");
 	json_put_str(params, "message", err->msg);
 	send_error(c, name, params);
@@ -146,8 +166,11 @@ static int get_description(struct client *c, struct json_object *params, struct 
 }
 
 static const struct method methods_service[] = {
-	{"org.varlink.service.GetInfo", get_info, {}},
+	{"org.varlink.service.GetInfo", NULL, false, false, get_info, {}},
 	{"org.varlink.service.GetInterfaceDescription",
+	 NULL,
+	 false,
+	 false,
 	 get_description,
 	 {{"interface", json_type_string}}},
 	{NULL},
@@ -156,7 +179,8 @@ static const struct method methods_service[] = {
 static const struct method *find_method(const char *name)
 {
 	static const struct method *const tables[] = {methods_service, methods_capsule,
-						      methods_image, methods_node};
+						      methods_image,   methods_scan,
+						      methods_node,    methods_policy};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		for (const struct method *m = tables[i]; m->name; m++)
@@ -173,8 +197,15 @@ static bool known_param(const struct method *m, const char *key, struct json_obj
 	return false;
 }
 
-/* The name of a parameter that the method does not have, or not of that type; NULL when all fit. */
-static const char *bad_param(const struct method *m, struct json_object *params)
+const struct method *api_method_of(const char *verb)
+{
+	for (const struct method *m = methods_capsule; m->name; m++)
+		if (!strcmp(m->verb, verb))
+			return m;
+	return NULL;
+}
+
+const char *api_bad_param(const struct method *m, struct json_object *params)
 {
 	json_object_object_foreach (params, key, value)
 		if (!known_param(m, key, value))
@@ -185,9 +216,34 @@ static const char *bad_param(const struct method *m, struct json_object *params)
 static void refuse(struct client *c, const char *error, const char *key, const char *value)
 {
 	struct json_object *o = json_object_new_object();
+	struct error err = {};
 
+	error_named(&err, EINVAL, strrchr(error, '.') + 1, "%s: %s", key, value);
+	record(c, NULL, &err);
 	json_put_str(o, key, value);
 	send_error(c, error, o);
+}
+
+/* A method that decides by itself what it does for whom is asked; all others are recorded as they come. */
+static int run(struct client *c, const struct method *m, struct json_object *params,
+	       struct error *err)
+{
+	const struct audit_what what = {.params = params};
+	int r = m->allows ? 0 : audit_allow(c->api->m->audit, &c->audit, &c->caller, &what, err);
+
+	return r < 0 ? r : m->fn(c, params, err);
+}
+
+/* Which rule it was is for programs, too. */
+static struct json_object *refused_by(const struct client *c, const struct error *err)
+{
+	struct json_object *o = NULL;
+
+	if (!strcmp(err->name, "Refused") && c->refused_by[0]) {
+		o = json_object_new_object();
+		json_put_str(o, "rule", c->refused_by);
+	}
+	return o;
 }
 
 static void call(struct client *c, struct json_object *msg)
@@ -199,39 +255,71 @@ static void call(struct client *c, struct json_object *msg)
 	struct error err = {};
 	const char *bad;
 
+	/* What it asks for may be in books that are not done yet. */
+	loop_settle(c->api->m->loop);
 	if (!params)
 		params = none;
 	c->more = json_get_bool(msg, "more");
-	bad = m ? bad_param(m, params) : NULL;
+	bad = m ? api_bad_param(m, params) : NULL;
 	if (params == none && json_object_object_get(msg, "parameters"))
 		bad = "parameters";
-	if (json_get_bool(msg, "oneway") || json_get_bool(msg, "upgrade"))
-		c->closing = true; /* no method of ours makes sense without its reply */
-	else if (!m)
+	c->params = params;
+	audit_begin(c->api->m->audit, &c->audit, m ? m->name : "", m);
+	if (json_get_bool(msg, "oneway") || json_get_bool(msg, "upgrade")) {
+		/* No method of ours makes sense without its reply. */
+		error_named(&err, EINVAL, "InvalidArgument", "it wants no reply, or no Varlink");
+		record(c, NULL, &err);
+		c->closing = true;
+	} else if (!m)
 		refuse(c, "org.varlink.service.MethodNotFound", "method", name ? name : "");
+	else if (access_begin(c, m, &err) < 0)
+		client_error(c, &err, refused_by(c, &err));
 	else if (bad)
 		refuse(c, "org.varlink.service.InvalidParameter", "parameter", bad);
-	else if (m->fn(c, params, &err) < 0)
-		client_error(c, &err, NULL);
+	else if (run(c, m, params, &err) < 0)
+		client_error(c, &err, refused_by(c, &err));
+	c->params = NULL;
 }
 
-/* Serve what has come, one call after the other: a connection that waits takes no more. */
-static void serve(struct client *c)
+/* A message is read as what it claims to be only when that cannot take long. */
+static int parse_call(const char *text, size_t len, struct json_object **ret)
+{
+	cleanup_json struct json_object *msg = NULL;
+
+	if (json_count_values(text, len) > VALUES_MAX ||
+	    json_parse(text, len, "message", &msg, NULL) < 0 ||
+	    !json_object_is_type(msg, json_type_object))
+		return -EBADMSG;
+	*ret = TAKE_PTR(msg);
+	return 0;
+}
+
+/*
+ * Serve what has come, one call after the other: a connection that waits takes no more. True: there may be more, for the next
+ * turn of the loop.
+ */
+static bool serve(struct client *c)
 {
 	const char *text;
 	size_t len;
 
-	while (c->wait == WAIT_NOTHING && !c->closing && varlink_next(&c->v, &text, &len) == 1) {
+	for (int i = 0; c->wait == WAIT_NOTHING && !c->closing; i++) {
 		cleanup_json struct json_object *msg = NULL;
 
-		if (json_parse(text, len, "message", &msg, NULL) < 0 ||
-		    !json_object_is_type(msg, json_type_object)) {
+		if (i == CALLS_PER_TURN)
+			return true;
+		if (varlink_next(&c->v, &text, &len) != 1)
+			return false;
+		if (parse_call(text, len, &msg) == 0) {
+			call(c, msg);
+		} else {
 			track_count(c->api->m->track, "client_refused");
+			audit_connection(c->api->m->audit, &c->caller,
+					 "what it sent is no Varlink");
 			c->closing = true;
-			return;
 		}
-		call(c, msg);
 	}
+	return false;
 }
 
 /* The client has gone: what it alone wanted ends with it. */
@@ -246,32 +334,33 @@ static void abandon(struct client *c)
 	}
 }
 
-/* Read and send what can be. False: the connection is at its end. *ret_more: there may be more to read. */
-static bool transfer(struct client *c, uint32_t events, bool *ret_more)
+/* Read and send what can be. False: the connection is broken. *ret_more: there may be more to read; *ret_end: never again. */
+static bool transfer(struct client *c, uint32_t events, bool *ret_more, bool *ret_end)
 {
-	int r = 1;
+	int r = -EAGAIN;
 
 	if (events & EPOLLIN)
 		r = varlink_read(&c->v);
-	if (r == -EMSGSIZE)
+	if (r == -EMSGSIZE) {
 		track_count(c->api->m->track, "client_refused");
-	*ret_more = (events & EPOLLIN) && r == 1;
-	if (r == 0 || (r < 0 && r != -EAGAIN))
-		return false;
-	return varlink_flush(&c->v) >= 0;
+		audit_connection(c->api->m->audit, &c->caller,
+				 "its message is too long, or has too many descriptors");
+	}
+	*ret_more = r == 1;
+	*ret_end = r == 0 || events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP);
+	return (r >= 0 || r == -EAGAIN) && varlink_flush(&c->v) >= 0;
 }
 
 static void on_client(uint32_t events, void *arg)
 {
 	struct client *c = arg;
-	bool ending = events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP), more, open;
+	bool more, end, unserved, open = transfer(c, events, &more, &end);
 
 	/* All that came before the end is served: a caller may send and shut down its side at once. */
-	do {
-		open = transfer(c, events, &more);
-		serve(c);
-	} while (open && ending && more && c->wait == WAIT_NOTHING && !c->closing);
-	if (!open || ending || c->closing) {
+	unserved = serve(c) || (end && more && c->wait == WAIT_NOTHING);
+	if (open && unserved && !c->closing) {
+		watch(c, true);
+	} else if (!open || end || c->closing) {
 		abandon(c);
 		client_free(c);
 	} else {
@@ -279,29 +368,35 @@ static void on_client(uint32_t events, void *arg)
 	}
 }
 
-/* Root only: to run programs as root in any container is to be root. */
-static bool allowed(int fd)
+static void refuse_connection(struct api *api, int fd, struct caller *caller, const char *why)
 {
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.uid == 0;
+	track_count(api->m->track, "client_refused");
+	audit_connection(api->m->audit, caller, why);
+	close(fd);
+	caller_clear(caller);
 }
 
 void api_accept(struct api *api, int fd)
 {
+	struct caller caller = {};
 	struct client *c;
 
-	if (api->n_clients >= api->max_clients || !allowed(fd)) {
-		track_count(api->m->track, "client_refused");
-		close(fd);
+	if (caller_read(fd, &caller) < 0) {
+		refuse_connection(api, fd, &caller, "who it is cannot be read");
 		return;
 	}
-	c = calloc(1, sizeof(*c));
+	if (!access_connect(api, &caller)) {
+		refuse_connection(
+			api, fd, &caller,
+			"the policy has nothing for this user, or too many connections of theirs");
+		return;
+	}
+	c = api->n_clients < api->max_clients ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
-		close(fd);
+		refuse_connection(api, fd, &caller, "too many connections");
 		return;
 	}
+	c->caller = caller;
 	c->api = api;
 	c->source.fd = -1;
 	varlink_init(&c->v, fd, VARLINK_MESSAGE_MAX);
@@ -317,31 +412,70 @@ void api_accept(struct api *api, int fd)
 
 /* ---- who waits --------------------------------------------------------------------------------- */
 
-static struct json_object *capsule_params(struct capsule *capsule)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_put_obj(o, "capsule", capsule_json(capsule));
-	return o;
-}
-
-static void tell(struct client *c, struct capsule *capsule)
+static void tell(struct client *c, struct capsule *capsule, struct json_object *record)
 {
 	const struct error *err = capsule_error(capsule);
+	struct json_object *o;
 
 	if (c->wait == WAIT_LOG) {
 		client_reply_text(c, "{\"running\":false}", false);
 	} else if (err && c->wait != WAIT_GONE) {
 		client_error(c, err, NULL);
 	} else {
-		client_reply(c, capsule_params(capsule), false);
+		o = json_object_new_object();
+		json_put_obj(o, "capsule", json_object_get(record));
+		client_reply(c, o, false);
 	}
+}
+
+static void tell_untold(void *arg)
+{
+	struct api *api = arg;
+	char text[64];
+
+	for (struct client *c = api->first; c; c = c->next) {
+		bool tell = c->untold && c->wait == WAIT_ATTACH;
+
+		c->untold = false;
+		if (!tell)
+			continue;
+		audit_capsule_started(api->m->audit, c->waits_for);
+		if (!c->more)
+			continue;
+		snprintf(text, sizeof(text), "{\"capsule\":{\"id\":\"%s\",\"state\":\"created\"}}",
+			 c->waits_for);
+		client_reply_text(c, text, true);
+	}
+}
+
+void api_tell_soon(struct client *c)
+{
+	c->untold = true;
+	loop_defer(c->api->m->loop, tell_untold, c->api);
+}
+
+/* Unless the recapd before us got as far as that. */
+static void remember(struct api *api, struct json_object *record)
+{
+	if (history_find(api->m->history, json_get_str(record, "id"), NULL, NULL) < 0)
+		history_add(api->m->history, record);
 }
 
 void api_capsule_event(struct capsule *capsule, enum capsule_event event, void *arg)
 {
+	cleanup_json struct json_object *o = capsule_json(capsule);
 	struct api *api = arg;
 
+	if (event == CAPSULE_GONE) {
+		remember(api, o);
+		return;
+	}
+	/* Before anybody is told: what a caller knows is on record. */
+	if (event == CAPSULE_STARTED)
+		audit_capsule_started(api->m->audit, capsule_name(capsule));
+	else
+		audit_capsule(api->m->audit, o, capsule_error(capsule), event == CAPSULE_DONE,
+			      capsule_told_at(capsule));
 	for (struct client *c = api->first; c; c = c->next) {
 		bool waits = c->wait == WAIT_ATTACH || c->wait == WAIT_STARTED ||
 			     c->wait == WAIT_GONE || c->wait == WAIT_LOG;
@@ -349,13 +483,13 @@ void api_capsule_event(struct capsule *capsule, enum capsule_event event, void *
 		if (!waits || strcmp(c->waits_for, capsule_name(capsule)))
 			continue;
 		if (event != CAPSULE_STARTED || c->wait == WAIT_STARTED)
-			tell(c, capsule);
+			tell(c, capsule, o);
 	}
-	if (event == CAPSULE_DONE) {
-		cleanup_json struct json_object *record = capsule_json(capsule);
+}
 
-		history_add(api->m->history, record);
-	}
+static bool keep_row(const char *record, void *arg)
+{
+	return access_sees_container(arg, record);
 }
 
 void api_send_list(struct client *c)
@@ -363,11 +497,14 @@ void api_send_list(struct client *c)
 	cleanup_free char *list = NULL, *text = NULL;
 	struct error err;
 	size_t len;
+	int r = inventory_list(c->api->m->inventory, c->list_all, c->list_labels, keep_row, c,
+			       &list, &len, &err);
 
-	if (inventory_list(c->api->m->inventory, c->list_all, c->list_labels, &list, &len, &err) <
-	    0)
+	if (r == 0 && asprintf(&text, "{\"containers\":%s}", list) < 0)
+		r = error_set(&err, ENOMEM, "out of memory");
+	if (r < 0)
 		client_error(c, &err, NULL);
-	else if (asprintf(&text, "{\"containers\":%s}", list) >= 0)
+	else
 		client_reply_text(c, text, c->wait == WAIT_LIST);
 }
 

@@ -5,6 +5,8 @@
 
 #include "common/varlink.h"
 #include "recapd/api.h"
+#include "recapd/audit.h"
+#include "recapd/caller.h"
 
 /* What a connection waits for; it takes no further call meanwhile. */
 enum client_wait {
@@ -20,13 +22,19 @@ enum client_wait {
 struct client {
 	struct client *next;
 	struct api *api;
+	struct caller caller;
 	struct varlink v;
 	struct loop_source source;
 	enum client_wait wait;
-	char waits_for[16]; /* a capsule's name */
-	bool more;	    /* the present call wants several replies */
-	bool closing;	    /* gone, or of no use any more: freed by the loop */
-	uint32_t interest;  /* events that the loop watches for */
+	char waits_for[16];		      /* a capsule's name */
+	const char *verb;		      /* of the present call, or of what it waits for */
+	char refused_by[POLICY_NAME_MAX + 1]; /* the policy's rule that refused it, or "" */
+	bool more;			      /* the present call wants several replies */
+	bool untold;		    /* WAIT_ATTACH: the first of them has yet to be sent */
+	bool closing;		    /* gone, or of no use any more: freed by the loop */
+	uint32_t interest;	    /* events that the loop watches for */
+	struct audit_request audit; /* the present call */
+	struct json_object *params; /* of it, while it is being served; borrowed */
 	/* WAIT_LIST */
 	bool list_all;
 	char **list_labels;
@@ -47,6 +55,9 @@ void client_reply_text(struct client *c, const char *params, bool continues);
 /* Reply with the error: its name, or Failed. `extra` (may be NULL) is taken over: parameters beside the message. */
 void client_error(struct client *c, const struct error *err, struct json_object *extra);
 
+/* Tell of an attach (the client and the audit), if it still runs in a moment: most tools have ended by then. */
+void api_tell_soon(struct client *c);
+
 /* The list of containers, as the client asked for it; another follows while it waits for changes. */
 void api_send_list(struct client *c);
 
@@ -56,19 +67,37 @@ typedef int (*method_fn)(struct client *c, struct json_object *params, struct er
 /* Method and the names and types of its parameters; anything else is refused. */
 struct method {
 	const char *name;
+	const char *verb; /* by which policies know it; NULL: whoever may connect may call it */
+	bool details; /* it asks the policy itself, once it knows what it is about: see access.h */
+	bool job;     /* it takes a worker process */
 	method_fn fn;
 	struct {
 		const char *name;
 		enum json_type type;
-	} params[24];
+	} params[28];
+	bool allows; /* calls audit_allow() itself, once it knows what it is asked for */
 };
 
 extern const struct method methods_capsule[]; /* each ends with a NULL name */
 extern const struct method methods_image[];
+extern const struct method methods_scan[];
 extern const struct method methods_node[];
+extern const struct method methods_policy[];
 
-/* Run image_load() in a worker process for this client, who then waits for it. Takes over `fd`. */
-int job_load(struct client *c, int fd, const char *ref, struct error *err) must_check;
+/* The method of methods_capsule with this verb, or NULL. */
+const struct method *api_method_of(const char *verb);
+
+/* The name of a parameter that the method does not have, or not of that type; NULL when all fit. */
+const char *api_bad_param(const struct method *m, struct json_object *params);
+
+/*
+ * Run a worker for this client, who then waits for its result: argv[0] is its program (a string constant), `fd` its standard
+ * input, which is taken over (-1: none).
+ */
+int job_start(struct client *c, char *const argv[], int fd, struct error *err) must_check;
+
+/* To each row of image_list(), `scan`: what its last scan says. */
+void scan_add_states(struct gate *gate, struct json_object *images);
 
 /* End a worker; its client is told that there is no result. */
 void job_stop(struct job *job);

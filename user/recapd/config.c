@@ -19,9 +19,12 @@ const char config_help[] =
 	"\n"
 	"  --config FILE           configuration (/etc/recap/recapd.json); flags win\n"
 	"  --socket PATH           where recapctl finds it (/run/recap/io.recap)\n"
+	"  --policy FILE           who may do what (/etc/recap/policy.json)\n"
 	"  --bpffs DIR             folder for the pinned maps (/sys/fs/bpf/recap)\n"
 	"  --state-dir DIR         images, logs, history (/var/lib/recap)\n"
 	"  --cgroup NAME           parent of the capsules' cgroups (recap)\n"
+	"  --audit FILE            who asked for what (/var/log/recap/audit.jsonl)\n"
+	"  --audit-journal SOCKET  the same, to journald (/run/systemd/journal/socket)\n"
 	"  --docker-root DIR       Docker's data root (/var/lib/docker)\n"
 	"  --docker-run DIR        Docker's run-time state (/run/docker)\n"
 	"  --containerd-root DIR   containerd's root (/var/lib/containerd)\n"
@@ -41,9 +44,13 @@ static const struct setting {
 	const char *initial;
 } settings[] = {
 	{"socket", "socket", offsetof(struct config, socket), "/run/recap/io.recap"},
+	{"policy", "policy", offsetof(struct config, policy), "/etc/recap/policy.json"},
 	{"bpffs", "bpffs", offsetof(struct config, bpffs), "/sys/fs/bpf/recap"},
 	{"state-dir", "state_dir", offsetof(struct config, state_dir), "/var/lib/recap"},
 	{"cgroup", "cgroup", offsetof(struct config, cgroup), "recap"},
+	{"audit", "audit", offsetof(struct config, audit), "/var/log/recap/audit.jsonl"},
+	{"audit-journal", "audit_journal", offsetof(struct config, audit_journal),
+	 "/run/systemd/journal/socket"},
 	{"docker-root", "docker_root", offsetof(struct config, docker), "/var/lib/docker"},
 	{"docker-run", "docker_run", offsetof(struct config, docker_run), "/run/docker"},
 	{"containerd-root", "containerd_root", offsetof(struct config, containerd),
@@ -82,9 +89,74 @@ static int set(struct config *c, size_t i, const char *value, struct error *err)
 	return 0;
 }
 
+static int set_gate(struct config *c, const char *path, struct json_object *value,
+		    struct error *err)
+{
+	struct gate_config gate;
+	int r = value ? gate_config_parse(value, "gate", &gate, err)
+		      : error_set(err, EINVAL, "gate must be an object");
+
+	if (r < 0)
+		return error_prefix(err, "%s", path);
+	gate_config_release(&c->gate);
+	c->gate = gate;
+	return 0;
+}
+
+/* Entries, and bytes of the ring buffer, which are a power of two and a page at least. */
+static const struct map_size {
+	const char *name, *what;
+	size_t offset;
+	int64_t min, max;
+} map_sizes[] = {
+	{"containers", "a number", offsetof(struct track_sizes, containers), 1, 1 << 20},
+	{"capsules", "a number", offsetof(struct track_sizes, capsules), 1, 1 << 20},
+	{"latency", "a number", offsetof(struct track_sizes, latency), 1, 1 << 20},
+	{"events", "a power of two", offsetof(struct track_sizes, events), 1 << 12, 1 << 26},
+};
+
+static int set_map(struct config *c, const char *key, struct json_object *size, struct error *err)
+{
+	int64_t n = json_object_is_type(size, json_type_int) ? json_object_get_int64(size) : 0;
+	const struct map_size *m = map_sizes, *end = map_sizes + ARRAY_SIZE(map_sizes);
+
+	while (m < end && strcmp(m->name, key))
+		m++;
+	if (m == end)
+		return error_set(err, EINVAL, "there is no map called %s; recapd(8) lists them",
+				 key);
+	if (n < m->min || n > m->max ||
+	    (m->offset == offsetof(struct track_sizes, events) && n & (n - 1)))
+		return error_set(err, EINVAL, "%s must be %s from %lld to %lld", key, m->what,
+				 (long long)m->min, (long long)m->max);
+	*(uint32_t *)((char *)&c->maps + m->offset) = (uint32_t)n;
+	return 0;
+}
+
+static int set_maps(struct config *c, const char *path, struct json_object *value,
+		    struct error *err)
+{
+	if (!json_object_is_type(value, json_type_object))
+		return error_set(err, EINVAL, "%s: maps must be an object", path);
+	json_object_object_foreach (value, key, size)
+		if (set_map(c, key, size, err) < 0)
+			return error_prefix(err, "%s: maps", path);
+	return 0;
+}
+
 static int set_member(struct config *c, const char *path, const char *key,
 		      struct json_object *value, struct error *err)
 {
+	if (!strcmp(key, "gate"))
+		return set_gate(c, path, value, err);
+	if (!value)
+		return error_set(err, EINVAL, "%s: %s is null; leave it out instead", path, key);
+	if (!strcmp(key, "image_requests"))
+		return requests_config_parse(value, &c->requests, err) < 0
+			       ? error_prefix(err, "%s", path)
+			       : 0;
+	if (!strcmp(key, "maps"))
+		return set_maps(c, path, value, err);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
 		if (strcmp(settings[i].member, key))
 			continue;
@@ -177,6 +249,8 @@ int config_read(int argc, char **argv, struct config *ret, enum config_action *r
 
 	*ret_action = CONFIG_RUN;
 	r = read_flags(argc, argv, NULL, &file, ret_action, err);
+	if (r == 0)
+		r = gate_config_parse(NULL, "gate", &c.gate, err);
 	for (size_t i = 0; i < ARRAY_SIZE(settings) && r == 0; i++)
 		r = set(&c, i, settings[i].initial, err);
 	if (r == 0 && *ret_action == CONFIG_RUN)
@@ -195,6 +269,7 @@ void config_clear(struct config *c)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		free(*slot(c, i));
+	gate_config_release(&c->gate);
 	memset(c, 0, sizeof(*c));
 }
 

@@ -6,11 +6,17 @@
 #include <stdbool.h>
 
 #include "common/error.h"
+#include "core/gate.h"
 #include "core/runtime.h"
+#include "core/track.h"
+#include "recapd/requests.h"
 
 struct config {
-	char *socket, *bpffs, *state_dir, *cgroup;
+	char *socket, *policy, *bpffs, *state_dir, *cgroup, *audit, *audit_journal;
 	char *docker, *docker_run, *containerd, *containerd_run, *podman, *podman_run, *runc, *crun;
+	struct gate_config gate;	 /* of the file only */
+	struct requests_config requests; /* of the file only */
+	struct track_sizes maps;	 /* of the file only */
 };
 
 /* What the flags ask for instead of a service. */

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "common/log.h"
-#include "core/inject.h"
+#include "core/injector.h"
+#include "core/reader.h"
 #include "recapd/config.h"
+#include "recapd/confine.h"
 #include "recapd/manager.h"
 #include "recapd/reexec.h"
 
 int main(int argc, char **argv)
 {
 	enum config_action action;
-	struct manager *m = NULL;
-	struct config config;
+	struct injector *injector = NULL;
+	struct reader *reader = NULL;
+	static struct manager *m; /* what was handed over is not freed, and is to be found */
+	struct config config = {};
 	struct error err = {};
 	int null;
 	int r = config_read(argc, argv, &config, &action, &err);
@@ -21,6 +26,8 @@ int main(int argc, char **argv)
 	while ((null = open("/dev/null", O_RDWR)) >= 0 && null <= STDERR_FILENO)
 		;
 	close(null);
+	/* Modes are said where files are made; a service manager's mask must not take from them. */
+	umask(022);
 	inject_set_arguments(argv);
 	if (r == 0 && action == CONFIG_HELP) {
 		fputs(config_help, stdout);
@@ -29,13 +36,23 @@ int main(int argc, char **argv)
 	} else if (r == 0) {
 		r = reexec_sealed(argv, &err);
 		if (r == 0)
-			r = manager_open(&config, &m, &err);
+			r = manager_check_privileges(&err);
+		/* Before there is anything that a fork would take along. */
+		if (r == 0)
+			r = injector_start(&injector, &err);
+		if (r == 0)
+			r = reader_start(&reader, &err);
+		if (r == 0)
+			r = confine(&err);
+		if (r == 0)
+			r = manager_open(&config, injector, &m, &err);
 		if (r == 0)
 			r = manager_run(m, &err);
 		manager_close(m);
+		injector_stop(injector);
+		reader_stop(reader);
 	}
-	if (r == 0 || action != CONFIG_RUN)
-		config_clear(&config);
+	config_clear(&config);
 	if (r < 0)
 		log_error("%s", err.msg);
 	return r < 0 ? 1 : 0;

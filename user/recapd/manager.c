@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,17 +17,21 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "recapd/access.h"
 #include "recapd/api.h"
+#include "recapd/audit.h"
 
 #define SHUTDOWN_GRACE	(2 * 1000000000ull) /* from SIGTERM to SIGKILL for capsules */
 #define SHUTDOWN_LATE_S 10
+
+#define ACCEPTS_PER_TURN 2
 
 #define ORPHAN_ROUNDS	   50
 #define ORPHAN_INTERVAL_US 20000
 
 /* ---- what recapd needs ------------------------------------------------------------------------- */
 
-static int check_privileges(struct error *err)
+int manager_check_privileges(struct error *err)
 {
 	static const struct {
 		cap_value_t cap;
@@ -94,6 +99,22 @@ static void problem(struct manager *m, const char *text)
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
+#define LOCK_TRIES 100
+#define LOCK_US	   10000
+
+/* A child of a recapd that was killed has its locks, too, until it gets to its exec or to closing them. */
+static int lock(int fd)
+{
+	int tries = 0;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || ++tries == LOCK_TRIES)
+			return -errno;
+		usleep(LOCK_US);
+	}
+	return 0;
+}
+
 static int open_state(struct manager *m, struct error *err)
 {
 	const char *path = m->config->state_dir;
@@ -104,7 +125,7 @@ static int open_state(struct manager *m, struct error *err)
 	m->state_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (m->state_dir < 0 || fchmod(m->state_dir, 0700) < 0)
 		return error_sys(err, errno, "cannot open %s", path);
-	if (flock(m->state_dir, LOCK_EX | LOCK_NB) < 0)
+	if (lock(m->state_dir) < 0)
 		return error_set(
 			err, EBUSY,
 			"another recapd uses %s; stop it, or give this one a folder of its own with "
@@ -115,7 +136,10 @@ static int open_state(struct manager *m, struct error *err)
 	m->log_dir = openat(m->state_dir, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (m->log_dir < 0)
 		return error_sys(err, errno, "cannot open %s/logs", path);
-	return image_store_open(path, &m->store, err);
+	r = image_store_open(path, &m->store, err);
+	return r < 0 ? r
+		     : gate_new(&m->config->gate, image_store_verdicts_fd(m->store),
+				image_store_signatures_fd(m->store), &m->gate, err);
 }
 
 /*
@@ -136,62 +160,111 @@ static void end_tree(struct track *t, uint64_t id)
 	}
 }
 
+static bool is_adopted(const char *name, void *arg)
+{
+	struct manager *m = arg;
+	struct capsule *c;
+
+	return capsule_find(m->capsules, name, &c, NULL) == 0;
+}
+
+static void note_adopted(struct capsule *c, void *arg)
+{
+	cleanup_json struct json_object *record = capsule_json(c);
+	struct manager *m = arg;
+
+	if (capsule_is_recorded(c))
+		return;
+	audit_capsule_adopt(m->audit, record, capsule_told_at(c));
+	/* Where recapd died just before it was told. */
+	if (capsule_is_quarantined(c))
+		audit_capsule(m->audit, record, NULL, false, capsule_told_at(c));
+}
+
 /*
- * Capsules of a recapd that died. Their streams and their client are gone with it, so they are ended; their layers need no
- * sweep, since the kernel drops each with its last user.
+ * What else a recapd that died left behind. Its capsules are gone on with. One without a note (its keeper was ended, too) is ended, since
+ * nobody waits for it any more; its layer needs no sweep: the kernel drops it with its last user.
  */
-static void end_orphans(struct manager *m)
+static void take_over(struct manager *m)
 {
 	cleanup_free uint64_t *ids = NULL;
 	struct recap_capsule k;
+	char name[16];
 	size_t n = 0;
 
+	capsule_each(m->capsules, note_adopted, m);
 	if (track_capsule_ids(m->track, &ids, &n) < 0)
-		return;
+		n = 0;
 	for (size_t i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "%012llx", (unsigned long long)ids[i]);
+		if (is_adopted(name, m))
+			continue;
+		m->lost_capsules++;
 		end_tree(m->track, ids[i]);
 		if (track_capsule_get(m->track, ids[i], &k) == 0 && k.live)
 			problem(m,
 				"a capsule of an earlier recapd does not end; its processes are still tracked");
 		else
 			track_capsule_remove(m->track, ids[i]);
-		log_info("ended capsule %012llx of an earlier recapd", (unsigned long long)ids[i]);
+		audit_orphan(m->audit, ids[i]);
+		log_warn("ended capsule %s of an earlier recapd: there was no note of it", name);
 	}
-	cgroup_sweep(m->cgroups);
+	cgroup_sweep(m->cgroups, is_adopted, m);
+	history_sweep_logs(m->history, is_adopted, m);
+}
+
+/*
+ * A capsule takes some descriptors, and the usual soft limit of 1,024 is for programs that use select(2). The injector, and so
+ * every tool, has the limit from before.
+ */
+static void raise_descriptors(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		log_debug("ignoring that the limit of descriptors cannot be raised: %s",
+			  strerror(errno));
 }
 
 static int open_parts(struct manager *m, struct error *err)
 {
 	int r = loop_new(&m->loop, err);
 
+	raise_descriptors();
 	if (r == 0)
 		r = open_state(m, err);
 	if (r == 0)
-		r = track_open(m->config->bpffs, &m->track, err);
-	if (r == 0)
 		r = workshop_open(image_store_layers_fd(m->store), m->config->state_dir,
 				  &m->workshop, err);
+	/* While there is little that its fork takes along. */
+	if (r == 0)
+		r = keeper_start(m->state_dir, m->workshop, injector_slots_fd(m->injector),
+				 &m->keeper, err);
+	if (r == 0)
+		r = track_open(m->config->bpffs, &m->config->maps, &m->track, err);
+	if (r == 0)
+		r = audit_open(m->config->audit, m->config->audit_journal, m->track, &m->audit,
+			       err);
 	if (r == 0)
 		r = cgroup_root_open(m->config->cgroup, &m->cgroups, err);
-	if (r == 0)
-		r = sandbox_prepare(err);
 	if (r == 0)
 		r = history_open(m->state_dir, m->log_dir, &m->history, err);
 	if (r == 0)
 		r = inventory_new(m->track, &m->runtimes, &m->inventory, err);
 	if (r < 0)
 		return r;
-	end_orphans(m);
-	m->settled = true;
 	if (!sandbox_has_landlock())
 		problem(m,
 			"this kernel has no Landlock: capsules with the target's own capabilities could "
 			"write to it through /proc/PID/root");
 	r = api_new(m, &m->api, err);
-	if (r == 0)
-		r = capsule_set_new(m->loop, m->track, m->workshop, m->cgroups, m->inventory,
-				    m->log_dir, api_capsule_event, m->api, &m->capsules, err);
-	return r;
+	return r < 0 ? r
+		     : capsule_set_new(m->loop, m->track, m->workshop, m->cgroups, m->inventory,
+				       m->injector, m->log_dir, api_capsule_event, m->api,
+				       &m->capsules, err);
 }
 
 static int bind_socket(struct manager *m, struct error *err)
@@ -199,7 +272,7 @@ static int bind_socket(struct manager *m, struct error *err)
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	const char *path = m->config->socket;
 	cleanup_free char *dir = strdup(path);
-	char lock[sizeof(sa.sun_path) + 8];
+	char lock_path[sizeof(sa.sun_path) + 8];
 	mode_t old;
 	int r;
 
@@ -212,11 +285,11 @@ static int bind_socket(struct manager *m, struct error *err)
 	r = *dir ? fd_mkdir_parents(dir, 0755) : 0;
 	if (r < 0)
 		return error_sys(err, -r, "cannot make %s", dir);
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	m->socket_lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	snprintf(lock_path, sizeof(lock_path), "%s.lock", path);
+	m->socket_lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (m->socket_lock < 0)
-		return error_sys(err, errno, "cannot open %s", lock);
-	if (flock(m->socket_lock, LOCK_EX | LOCK_NB) < 0)
+		return error_sys(err, errno, "cannot open %s", lock_path);
+	if (lock(m->socket_lock) < 0)
 		return error_set(
 			err, EBUSY,
 			"another recapd listens on %s; stop it, or give this one a socket of its own "
@@ -243,14 +316,30 @@ static void begin_stop(struct manager *m)
 	alarm(SHUTDOWN_LATE_S);
 }
 
+/* For an upgrade: as if killed, but with the books done. The next recapd goes on with all capsules. */
+static void hand_over(struct manager *m)
+{
+	loop_settle(m->loop);
+	log_info("handing over: %zu capsules go on", capsule_count(m->capsules));
+	m->handed_over = true;
+	loop_stop(m->loop);
+}
+
 static void on_signal(uint32_t events, void *arg)
 {
 	struct manager *m = arg;
 	struct signalfd_siginfo info;
 
 	while (read(m->signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGHUP)
+		if (info.ssi_signo == SIGHUP) {
+			audit_reopen(m->audit);
+			access_load(m);
 			continue;
+		}
+		if (info.ssi_signo == SIGUSR2) {
+			hand_over(m);
+			return;
+		}
 		if (info.ssi_signo == SIGALRM)
 			m->late = true;
 		else if (!m->stopping)
@@ -264,8 +353,13 @@ static void on_listener(uint32_t events, void *arg)
 	struct manager *m = arg;
 	int fd;
 
-	while ((fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+	/* Each may begin an attach: those that come at once are not all to be let in before what others wait for is seen to. */
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			return;
 		api_accept(m->api, fd);
+	}
 }
 
 static void take_hint(const struct recap_event *e, void *arg)
@@ -307,7 +401,7 @@ static void on_events(uint32_t events, void *arg)
 /* From the very start: an end that is asked for while we open must find all that was opened. */
 static int block_signals(struct manager *m, struct error *err)
 {
-	static const int wanted[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+	static const int wanted[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR2};
 
 	sigemptyset(&m->signal_set);
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -334,7 +428,8 @@ static int watch(struct manager *m, struct error *err)
 	return r < 0 ? error_sys(err, -r, "cannot watch for events") : 0;
 }
 
-int manager_open(const struct config *config, struct manager **ret, struct error *err)
+int manager_open(const struct config *config, struct injector *injector, struct manager **ret,
+		 struct error *err)
 {
 	struct manager *m = calloc(1, sizeof(*m));
 	int r;
@@ -343,6 +438,7 @@ int manager_open(const struct config *config, struct manager **ret, struct error
 	if (!m)
 		return error_set(err, ENOMEM, "out of memory");
 	m->config = config;
+	m->injector = injector;
 	m->runtimes = config_runtimes(config);
 	m->state_dir = m->log_dir = m->socket_lock = m->listener = m->signals = -1;
 	m->listener_source.fd = m->signal_source.fd = m->event_source.fd = -1;
@@ -353,16 +449,25 @@ int manager_open(const struct config *config, struct manager **ret, struct error
 		return error_sys(err, errno, "PR_SET_DUMPABLE");
 	r = block_signals(m, err);
 	if (r == 0)
-		r = check_privileges(err);
-	if (r == 0)
 		r = check_namespaces(err);
 	if (r == 0)
 		r = open_parts(m, err);
 	if (r == 0)
 		r = bind_socket(m, err);
 	if (r == 0)
+		access_load(m);
+	if (r == 0)
 		r = watch(m, err);
-	return r;
+	if (r < 0)
+		return r;
+	/* The last that fails: a start that did so later would end what it has taken over, with which the next one can go on. */
+	r = capsule_adopt(m->capsules, m->keeper);
+	if (r < 0)
+		return error_sys(err, -r, "cannot reach what an earlier recapd left; try again");
+	m->settled = true;
+	take_over(m);
+	capsule_set_ready(m->capsules);
+	return 0;
 }
 
 /* After each turn of the loop: what any of its events may have made due. */
@@ -390,7 +495,8 @@ int manager_run(struct manager *m, struct error *err)
 
 void manager_close(struct manager *m)
 {
-	if (!m)
+	/* What was handed over must not be taken down: all of ours goes with the process. */
+	if (!m || m->handed_over)
 		return;
 	if (m->listener >= 0)
 		unlink(m->config->socket);
@@ -399,23 +505,27 @@ void manager_close(struct manager *m)
 	api_free(m->api);
 	fd_close(m->listener);
 	fd_close(m->signals);
+	audit_close(m->audit);
 	inventory_free(m->inventory);
 	history_close(m->history);
 	cgroup_root_close(m->cgroups);
 	workshop_close(m->workshop);
+	keeper_stop(m->keeper);
 	/* A start that failed leaves tracking to go on as a recapd before us left it. */
 	track_close(m->track, m->settled || !track_adopted(m->track));
+	access_close(m);
+	gate_free(m->gate);
 	image_store_close(m->store);
 	loop_free(m->loop);
 	fd_close(m->log_dir);
 	fd_close(m->state_dir);
 	if (m->socket_lock >= 0) {
-		char lock[128];
+		char path[128];
 
 		/* While it is held: nobody else can have taken it in between. */
-		snprintf(lock, sizeof(lock), "%s.lock", m->config->socket);
+		snprintf(path, sizeof(path), "%s.lock", m->config->socket);
 		if (m->listener >= 0)
-			unlink(lock);
+			unlink(path);
 		fd_close(m->socket_lock);
 	}
 	for (size_t i = 0; i < m->n_problems; i++)

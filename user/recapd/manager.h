@@ -6,17 +6,22 @@
 #include <signal.h>
 
 #include "core/capsule.h"
+#include "core/gate.h"
 #include "core/history.h"
 #include "core/image.h"
 #include "core/inventory.h"
 #include "core/loop.h"
+#include "core/policy.h"
 #include "core/track.h"
 #include "recapd/config.h"
 
 struct api;
+struct audit;
 
 struct manager {
 	const struct config *config;
+	struct injector *injector; /* borrowed */
+	struct keeper *keeper;
 	struct runtime_paths runtimes;
 	struct loop *loop;
 	struct track *track;
@@ -26,6 +31,10 @@ struct manager {
 	struct capsule_set *capsules;
 	struct image_store *store;
 	struct history *history;
+	struct gate *gate;
+	struct audit *audit;
+	struct policy *policy;	  /* NULL: root only */
+	char policy_problem[512]; /* why the file as it is now is not in force; empty: it is */
 	struct api *api;
 	int state_dir, log_dir, socket_lock, listener, signals;
 	struct loop_source listener_source, signal_source, event_source;
@@ -33,19 +42,28 @@ struct manager {
 	sigset_t signal_set;
 	bool inventory_changed; /* since the last turn of the loop */
 	bool settled;		/* nothing of an earlier recapd's is left to take care of */
+	size_t lost_capsules;	/* of an earlier recapd's, that were ended without a record */
+	bool handed_over;	/* ends, and leaves all to the next recapd */
 	bool stopping;
 	bool late;	   /* the end has taken too long to wait for clients that do not read */
 	char *problems[8]; /* what `status` complains of from the start on */
 	size_t n_problems;
 };
 
-/* Bring the service up. Fails with one line that says what is missing; nothing is left then. */
-int manager_open(const struct config *config, struct manager **ret, struct error *err) must_check;
+/* Before anything else: the capabilities that recapd cannot do without. One line that names the first that is missing. */
+int manager_check_privileges(struct error *err) must_check;
 
-/* Serve until SIGTERM or SIGINT, and then until the last capsule has been seen out. */
+/*
+ * Bring the service up. Fails with one line that says what is missing; nothing is left then. The injector is the caller's, and
+ * needed until manager_close().
+ */
+int manager_open(const struct config *config, struct injector *injector, struct manager **ret,
+		 struct error *err) must_check;
+
+/* Serve until SIGTERM or SIGINT, and then until the last capsule has been seen out; or until SIGUSR2, on which all goes on without us. */
 int manager_run(struct manager *m, struct error *err) must_check;
 
-/* Idempotent on what was opened: may follow a failed manager_open(). */
+/* Idempotent on what was opened: may follow a failed manager_open(). Does nothing after SIGUSR2. */
 void manager_close(struct manager *m);
 
 /* Take in all hints that wait, so that what follows sees the kernel's present state. */

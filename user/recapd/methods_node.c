@@ -121,7 +121,7 @@ static void counter_problems(struct manager *m, struct json_object *problems)
 		const char *name, *text;
 	} all[] = {
 		{"containers_full",
-		 "the map of containers was full: some containers are not listed"},
+		 "the map of containers is full: some containers are not listed"},
 		{"capsules_full", "the map of capsules was full: attaches were refused"},
 		{"latency_full",
 		 "the map of latencies is full: figures of some images are missing"},
@@ -135,7 +135,9 @@ static void counter_problems(struct manager *m, struct json_object *problems)
 		uint64_t n = track_counter(m->track, all[i].name);
 		char line[256];
 
-		if (!n)
+		/* They have been found again since there was room. */
+		if (!n || (!strcmp(all[i].name, "containers_full") &&
+			   !track_containers_missing(m->track)))
 			continue;
 		snprintf(line, sizeof(line), "%s (%s=%llu)", all[i].text, all[i].name,
 			 (unsigned long long)n);
@@ -151,6 +153,14 @@ static struct json_object *problems_json(struct manager *m)
 
 	for (size_t i = 0; i < m->n_problems; i++)
 		json_object_array_add(a, json_object_new_string(m->problems[i]));
+	audit_problems(m->audit, a);
+	if (injector_is_limited(m->injector))
+		json_object_array_add(
+			a,
+			json_object_new_string(
+				"the injector was ended and started anew: no debuggers until recapd is restarted"));
+	if (m->policy_problem[0])
+		json_object_array_add(a, json_object_new_string(m->policy_problem));
 	counter_problems(m, a);
 	if (quarantined) {
 		snprintf(line, sizeof(line),
@@ -186,6 +196,9 @@ static int method_status(struct client *c, struct json_object *params, struct er
 	json_put_int(o, "capsules", capsule_count_running(m->capsules));
 	json_put_int(o, "quarantined",
 		     capsule_count(m->capsules) - capsule_count_running(m->capsules));
+	json_put_obj(o, "audit", audit_json(m->audit));
+	if (m->policy)
+		json_put_int(o, "policy_rules", (int64_t)policy_count(m->policy));
 	json_put_obj(o, "counters", counters_json(m));
 	json_put_obj(o, "problems", problems_json(m));
 	client_reply(c, o, false);
@@ -194,9 +207,12 @@ static int method_status(struct client *c, struct json_object *params, struct er
 
 const struct method methods_node[] = {
 	{"io.recap.ListContainers",
+	 "list",
+	 true,
+	 false,
 	 method_list,
 	 {{"all", json_type_boolean}, {"labels", json_type_array}}},
-	{"io.recap.Stats", method_stats, {}},
-	{"io.recap.Status", method_status, {}},
+	{"io.recap.Stats", "stats", false, false, method_stats, {}},
+	{"io.recap.Status", "status", false, false, method_status, {}},
 	{NULL},
 };
