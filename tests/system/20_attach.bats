@@ -552,16 +552,22 @@ attempt_is_ok() { # NAME ATTACH-OPTION...
 	rt_rm crun at-user
 }
 
-# Joined, and so the tool's root is the container's root and no more. What falls short: files of the
-# image belong to nobody there, so that the tool writes to world-writable folders only.
-@test "a target with a user namespace: its root, its IDs; of the layer only what all may write" {
+# Joined, and so the tool's root is the container's root and no more. It owns what the image gives to root.
+@test "a target with a user namespace: its root, its IDs, and the image's files are that root's" {
 	start -j '.linux.namespaces += [{type: "user"}] | .linux.gidMappings = .linux.uidMappings |
 		.linux.uidMappings = [{containerID: 0, hostID: 200000, size: 65536}] |
 		.linux.gidMappings = .linux.uidMappings' crun at-userns app
+	start crun at-plain app
 	run -0 recapctl attach at-userns toolbox -- sh -c 'id -u; awk "{print \$2}" /proc/self/uid_map
 		cat /target/etc/app.conf; cat /proc/1/comm; netstat -ltn; echo x >/tmp/x && cat /tmp/x'
 	[[ $output == $'0\n200000\nrecap-test-marker\napp\n'*:8080*$'\nx' ]]
-	status_is 1 recapctl attach at-userns toolbox -- sh -c 'echo x >/x'
+	# In turn with one where recapd made ready what is not mapped.
+	for target in at-userns at-userns at-plain at-plain at-userns at-plain; do
+		run -0 recapctl attach "$target" toolbox -- sh -c 'cd /; stat -c "%u:%g %n" . bin/busybox
+			echo x >new; echo y >bin/busybox-2; chown 7:8 new; chmod 700 bin; stat -c "%u:%g %n" new bin bin/busybox-2'
+		[ "$output" = $'0:0 .\n0:0 bin/busybox\n7:8 new\n0:0 bin\n0:0 bin/busybox-2' ]
+	done
+	rt_rm crun at-plain
 	run recapctl attach at-userns probe attempt
 	[[ ! $output =~ \ ok($|[[:space:]]) ]]
 	attach_report at-userns probe daemon 1000

@@ -34,6 +34,7 @@ struct berth_kind {
 	bool disk;     /* and where it is */
 	bool usual;    /* no capability beyond the default */
 	bool limited;  /* limits of its own: the starter is not to be under them */
+	bool mapped;   /* a user namespace of its own: so have the image's files to be mounted */
 };
 
 /* What cannot be removed now stays in *b, to be tried again. */
@@ -116,7 +117,7 @@ static int make(struct capsule_set *set, const struct image *image, const struct
 	if (r == 0)
 		r = cow_reserve(set->workshop, b.name, kind->size, kind->disk, &b.cow, err);
 	if (r == 0 && image) {
-		r = cow_mount(set->workshop, image, &b.cow, err);
+		r = cow_mount(set->workshop, image, -1, &b.cow, err);
 		if (r == 0)
 			warm_up(b.cow.overlay_fd);
 	}
@@ -141,12 +142,12 @@ void berth_prepare(struct capsule_set *set)
 }
 
 /* Note what is attached. No memory for that: then nothing is guessed. */
-static void learn(struct berth_habit *h, const struct image *image)
+static void learn(struct berth_habit *h, const struct image *image, bool mapped)
 {
 	size_t size = image->n_layers * sizeof(*image->layers);
 
-	h->again = !strcmp(h->digest, image->digest);
-	if (h->again)
+	h->again = !strcmp(h->digest, image->digest) && !mapped;
+	if (h->again || mapped)
 		return;
 	h->digest[0] = '\0';
 	free(h->layers.layers);
@@ -163,19 +164,20 @@ static bool fits(const struct capsule_set *set, struct berth *b, const struct be
 	starter_reap(&b->starter);
 	return b->starter.pid && !b->slot->report.error.code && b->cow.size == kind->size &&
 	       !kind->disk && kind->usual && !kind->limited &&
-	       (!b->starter.rooted || set->habit.again);
+	       (!b->starter.rooted || (set->habit.again && !kind->mapped));
 }
 
-int berth_take(struct capsule_set *set, const struct capsule_request *req, struct berth *ret,
-	       struct error *err)
+int berth_take(struct capsule_set *set, const struct capsule_request *req, bool mapped,
+	       struct berth *ret, struct error *err)
 {
 	const struct berth_kind kind = {.size = req->cow_size,
 					.disk = req->cow_disk,
 					.usual = sandbox_is_usual(&req->sandbox),
-					.limited = cgroup_limits_any(&req->limits)};
+					.limited = cgroup_limits_any(&req->limits),
+					.mapped = mapped};
 	struct berth *b = &set->berth;
 
-	learn(&set->habit, req->image);
+	learn(&set->habit, req->image, mapped);
 	if (b->id && !fits(set, b, &kind)) {
 		set_aside(set, b);
 		b->id = 0;

@@ -34,9 +34,12 @@ struct berth_habit {
 /* Have one ready for the next attach. What fails here fails again there, and is told there. */
 void berth_prepare(struct capsule_set *set);
 
-/* Take the one that is ready, if it fits, or make one now. What it holds is the caller's; its overlay, if there is one, is of the image. */
-int berth_take(struct capsule_set *set, const struct capsule_request *req, struct berth *ret,
-	       struct error *err) must_check;
+/*
+ * Take the one that is ready, if it fits, or make one now. What it holds is the caller's; its overlay, if there is one, is of the image.
+ * `mapped`: it has none, since the target has a user namespace, in which the image's files are to have owners.
+ */
+int berth_take(struct capsule_set *set, const struct capsule_request *req, bool mapped,
+	       struct berth *ret, struct error *err) must_check;
 
 /* What an attach that failed has left of one: removed now, or, where that fails, with the next berth_prepare(). */
 void berth_return(struct capsule_set *set, const struct berth *rest);

@@ -112,13 +112,14 @@ static struct capsule *new_for(struct capsule_set *set, const struct capsule_req
 
 static int prepare(struct capsule *c, const struct capsule_request *req, struct error *err)
 {
+	int user_ns = c->target.ns[TARGET_NS_USER];
 	struct berth b;
 	int r = capsule_command(req, &c->argv, err);
 
 	if (r == 0 && (!c->image_ref || !c->image_digest || !c->target_name.name))
 		r = error_set(err, ENOMEM, "out of memory");
 	if (r == 0)
-		r = berth_take(c->set, req, &b, err);
+		r = berth_take(c->set, req, user_ns >= 0, &b, err);
 	if (r < 0)
 		return r;
 	c->id = b.id;
@@ -130,7 +131,7 @@ static int prepare(struct capsule *c, const struct capsule_request *req, struct 
 	if (cgroup_limits_any(&req->limits))
 		r = cgroup_limit(c->set->cgroups, &c->cgroup, &req->limits, err);
 	if (r == 0 && !c->starter.rooted)
-		r = cow_mount(c->workshop, req->image, &c->cow, err);
+		r = cow_mount(c->workshop, req->image, user_ns, &c->cow, err);
 	if (r < 0)
 		return r;
 	c->facts = record_facts(c, req);

@@ -26,6 +26,7 @@ struct workshop {
 #define SHOP_BASE   "b"
 #define SHOP_RUNS   "c"
 #define SHOP_LONG   "m" /* where an overlay of many layers is for a moment */
+#define SHOP_MAPPED "i" /* and the layers as a user namespace has them */
 
 /* ---- the two namespaces ------------------------------------------------------------------------ */
 
@@ -92,7 +93,7 @@ static int build_shop(struct workshop *w, int layers, const char *anchor)
 	if (r < 0)
 		return r;
 	if (mkdirat(w->root, SHOP_LAYERS, 0700) < 0 || mkdirat(w->root, SHOP_RUNS, 0700) < 0 ||
-	    mkdirat(w->root, SHOP_LONG, 0700) < 0)
+	    mkdirat(w->root, SHOP_LONG, 0700) < 0 || mkdirat(w->root, SHOP_MAPPED, 0700) < 0)
 		return -errno;
 	r = mount_take_root(w->root, anchor);
 	return r < 0 ? r : mount_put(layers, w->root, SHOP_LAYERS);
@@ -173,7 +174,7 @@ static int try_out(struct workshop *w, struct error *err)
 	int r = cow_reserve(w, "trial", 1 << 20, false, &cow, err);
 
 	if (r == 0)
-		r = cow_mount(w, &empty, &cow, err);
+		r = cow_mount(w, &empty, -1, &cow, err);
 	if (r < 0)
 		return error_prefix(
 			err,
@@ -299,15 +300,15 @@ static void add(struct overlay_opts *o, const char *key, const char *value)
 	o->list[o->n++][1] = value;
 }
 
-static void overlay_opts(struct overlay_opts *o, const struct image *image, const struct cow *cow,
-			 bool probe)
+/* `layers`: where the image's are in the workshop; NULL: none, for the probe. */
+static void overlay_opts(struct overlay_opts *o, const struct image *image, const char *layers,
+			 const struct cow *cow)
 {
 	const char *name = cow->name;
-
 	size_t len = snprintf(o->lower, sizeof(o->lower), "/" SHOP_BASE);
 
-	for (size_t i = 0; image && i < image->n_layers && len < sizeof(o->lower); i++)
-		len += snprintf(o->lower + len, sizeof(o->lower) - len, ":/" SHOP_LAYERS "/%s",
+	for (size_t i = 0; layers && i < image->n_layers && len < sizeof(o->lower); i++)
+		len += snprintf(o->lower + len, sizeof(o->lower) - len, ":/%s/%s", layers,
 				image->layers[i]);
 	snprintf(o->upper, sizeof(o->upper), "/" SHOP_RUNS "/%s/u", name);
 	snprintf(o->work, sizeof(o->work), "/" SHOP_RUNS "/%s/w", name);
@@ -315,7 +316,7 @@ static void overlay_opts(struct overlay_opts *o, const struct image *image, cons
 	add(o, "lowerdir", o->lower);
 	add(o, "upperdir", o->upper);
 	add(o, "workdir", o->work);
-	add(o, "index", probe ? "on" : "off");
+	add(o, "index", layers ? "off" : "on");
 	/* Lower layers are shared and never change below a mount; these only cost or bind. */
 	add(o, "metacopy", "off");
 	add(o, "redirect_dir", "off");
@@ -462,7 +463,7 @@ static int probe_context(const struct cow *cow)
 {
 	struct overlay_opts o;
 
-	overlay_opts(&o, NULL, cow, true);
+	overlay_opts(&o, NULL, NULL, cow);
 	return mount_context("overlay", o.list);
 }
 
@@ -534,14 +535,74 @@ int cow_adopt(struct workshop *w, const char *name, struct cow *cow, struct erro
 	return r < 0 ? error_sys(err, -r, "cannot find the layer") : 0;
 }
 
-static int mount_in_shop(const struct image *image, struct cow *cow, struct error *err)
+/*
+ * In the workshop, at SHOP_MAPPED: the layers with the owners that `user_ns` makes of them (MOUNT_ATTR_IDMAP, mount_setattr(2)). Not
+ * every file system has that: -EINVAL.
+ */
+static int map_layers(int user_ns)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = user_ns};
+	cleanup_fd int fd =
+		open_tree(AT_FDCWD, "/" SHOP_LAYERS, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ||
+	    move_mount(fd, "", AT_FDCWD, "/" SHOP_MAPPED, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -errno;
+	return 0;
+}
+
+/* In the workshop, with the layers mapped: who is root there owns the root of the overlay, too. */
+static int mount_over_mapped(const struct image *image, const struct cow *cow)
 {
 	struct overlay_opts o;
 	struct stat st;
-	int r;
 
-	overlay_opts(&o, image, cow, false);
-	r = mount_overlay(&o);
+	overlay_opts(&o, image, SHOP_MAPPED, cow);
+	if (stat("/" SHOP_MAPPED, &st) < 0 || chown(o.upper, st.st_uid, st.st_gid) < 0)
+		return -errno;
+	return mount_overlay(&o);
+}
+
+static int mount_mapped(const struct image *image, int user_ns, const struct cow *cow)
+{
+	int r = map_layers(user_ns);
+
+	if (r < 0)
+		return r;
+	r = mount_over_mapped(image, cow);
+	/* The overlay has clones of its own. */
+	if (umount2("/" SHOP_MAPPED, UMOUNT_NOFOLLOW) < 0 && r >= 0) {
+		int failed = -errno;
+
+		close(r);
+		r = failed;
+	}
+	return r;
+}
+
+/* In the workshop. overlayfs takes mapped layers since 5.19, and says EINVAL before, too. */
+static int mount_layers(const struct image *image, int user_ns, const struct cow *cow)
+{
+	struct overlay_opts o;
+	int r = user_ns < 0 ? -EINVAL : mount_mapped(image, user_ns, cow);
+
+	if (r != -EINVAL)
+		return r;
+	if (user_ns >= 0)
+		log_info(
+			"capsule %s: its files belong to nobody in the target's user namespace: kernel or file system of "
+			"the image store cannot map their owners",
+			cow->name);
+	overlay_opts(&o, image, SHOP_LAYERS, cow);
+	return mount_overlay(&o);
+}
+
+static int mount_in_shop(const struct image *image, int user_ns, struct cow *cow, struct error *err)
+{
+	char upper[40];
+	struct stat st;
+	int r = mount_layers(image, user_ns, cow);
+
 	if (r < 0)
 		return error_sys(err, -r, "cannot mount the overlay of %zu layers",
 				 image->n_layers);
@@ -549,19 +610,21 @@ static int mount_in_shop(const struct image *image, struct cow *cow, struct erro
 	if (fstat(cow->overlay_fd, &st) < 0)
 		return error_sys(err, errno, "cannot stat the overlay");
 	cow->wanted.overlay_dev = kernel_dev(st.st_dev);
-	if (stat(o.upper, &st) < 0)
+	snprintf(upper, sizeof(upper), "/" SHOP_RUNS "/%s/u", cow->name);
+	if (stat(upper, &st) < 0)
 		return error_sys(err, errno, "cannot stat the layer's upper folder");
 	cow->wanted.tmpfs_dev = kernel_dev(st.st_dev);
 	return 0;
 }
 
-int cow_mount(struct workshop *w, const struct image *image, struct cow *cow, struct error *err)
+int cow_mount(struct workshop *w, const struct image *image, int user_ns, struct cow *cow,
+	      struct error *err)
 {
 	int r = enter(w->shop_ns);
 
 	if (r < 0)
 		return error_sys(err, -r, "cannot enter the workshop");
-	return leave(w, mount_in_shop(image, cow, err));
+	return leave(w, mount_in_shop(image, user_ns, cow, err));
 }
 
 /*

@@ -69,8 +69,11 @@ int cow_reserve(struct workshop *w, const char *name, uint64_t size, bool disk, 
  */
 int cow_adopt(struct workshop *w, const char *name, struct cow *cow, struct error *err) must_check;
 
-/* Mount the overlay of `image` with the reserved back as its upper: cow->overlay_fd. */
-int cow_mount(struct workshop *w, const struct image *image, struct cow *cow,
+/*
+ * Mount the overlay of `image` with the reserved back as its upper: cow->overlay_fd. `user_ns`: of the tool, in which the image's
+ * files have the owners then that the image gives them; -1: recapd's.
+ */
+int cow_mount(struct workshop *w, const struct image *image, int user_ns, struct cow *cow,
 	      struct error *err) must_check;
 
 /*
