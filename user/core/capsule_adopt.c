@@ -275,30 +275,44 @@ static int adopt(struct capsule *c, struct error *err)
 	return 0;
 }
 
-/* One without an entry in the map had no process yet, or is finished and in the books. */
-static void adopt_one(struct capsule_set *set, struct keeper *k, struct slot *slot)
+/* The capsule of a slot, with what is known of it before its note is read. */
+static struct capsule *take_slot(struct capsule_set *set, struct keeper *k, struct slot *slot,
+				 const struct recap_capsule *counts)
 {
-	struct recap_capsule counts;
-	struct capsule *c;
-	struct error err;
+	struct capsule *c = capsule_new(set);
 
-	if (track_capsule_get(set->track, slot->note.id, &counts) < 0)
-		return;
-	c = capsule_new(set);
 	if (!c)
-		return;
+		return NULL;
 	c->id = slot->note.id;
 	snprintf(c->name, sizeof(c->name), "%012llx", (unsigned long long)c->id);
-	c->k = counts;
+	c->k = *counts;
 	c->slot = slot;
 	c->keeper = keeper_ref(k);
 	c->workshop = keeper_workshop(k);
-	if (adopt(c, &err) == 0) {
+	return c;
+}
+
+/* One without an entry in the map had no process yet, or is finished and in the books. */
+static void adopt_one(struct capsule_set *set, struct keeper *k, struct slot *slot)
+{
+	uint64_t id = slot->note.id;
+	struct recap_capsule counts;
+	int r = track_capsule_get(set->track, id, &counts);
+	struct capsule *c = r == 0 ? take_slot(set, k, slot, &counts) : NULL;
+	struct error err;
+
+	if (r == -ENOENT)
+		return;
+	r = c ? adopt(c, &err) : error_sys(&err, r < 0 ? -r : ENOMEM, "it cannot be taken over");
+	if (r == 0) {
 		log_info("goes on with capsule %s (%s in %s)", c->name, c->image_ref,
 			 c->target_name.name);
 		return;
 	}
-	log_warn("capsule %s of an earlier recapd cannot be gone on with: %s", c->name, err.msg);
+	log_warn("capsule %012llx of an earlier recapd cannot be gone on with: %s",
+		 (unsigned long long)id, err.msg);
+	if (!c)
+		return;
 	/* Tree and cgroup are dealt with as those of any that left no note. */
 	fd_close(c->cgroup.v2);
 	cgroup_none(&c->cgroup);

@@ -144,20 +144,25 @@ static int open_state(struct manager *m, struct error *err)
 
 /*
  * SIGKILL for the whole tree, as often as it takes. Init is spared at first: it ends by itself once it has reaped the rest, which
- * would be the zombies of the target's PID 1 otherwise.
+ * would be the zombies of the target's PID 1 otherwise. Only the kernel's word that nobody lives is one: a look or a walk that
+ * fails is tried again.
  */
-static void end_tree(struct track *t, uint64_t id)
+static bool end_tree(struct track *t, uint64_t id)
 {
-	struct recap_capsule k;
+	struct recap_capsule k = {0};
 
 	for (int round = 0; round < ORPHAN_ROUNDS; round++) {
-		if (track_capsule_get(t, id, &k) < 0 || k.live == 0)
-			return;
-		if (track_capsule_signal(t, id, SIGKILL,
-					 round < ORPHAN_ROUNDS / 2 ? (pid_t)k.init_pid : 0) < 0)
-			return;
+		int r = track_capsule_get(t, id, &k);
+
+		if (r == -ENOENT || (r == 0 && k.live == 0))
+			return true;
+		r = track_capsule_signal(t, id, SIGKILL,
+					 round < ORPHAN_ROUNDS / 2 ? (pid_t)k.init_pid : 0);
+		if (r < 0)
+			log_debug("a walk to end a capsule failed: %s", strerror(-r));
 		usleep(ORPHAN_INTERVAL_US);
 	}
+	return false;
 }
 
 static bool is_adopted(const char *name, void *arg)
@@ -188,26 +193,27 @@ static void note_adopted(struct capsule *c, void *arg)
 static void take_over(struct manager *m)
 {
 	cleanup_free uint64_t *ids = NULL;
-	struct recap_capsule k;
 	char name[16];
 	size_t n = 0;
 
 	capsule_each(m->capsules, note_adopted, m);
-	if (track_capsule_ids(m->track, &ids, &n) < 0)
+	if (track_capsule_ids(m->track, &ids, &n) < 0) {
+		problem(m,
+			"capsules of an earlier recapd that left no note cannot be looked for; restart recapd");
 		n = 0;
+	}
 	for (size_t i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%012llx", (unsigned long long)ids[i]);
 		if (is_adopted(name, m))
 			continue;
 		m->lost_capsules++;
-		end_tree(m->track, ids[i]);
-		if (track_capsule_get(m->track, ids[i], &k) == 0 && k.live)
+		log_warn("ends capsule %s of an earlier recapd: there is no note of it", name);
+		if (end_tree(m->track, ids[i]))
+			track_capsule_remove(m->track, ids[i]);
+		else
 			problem(m,
 				"a capsule of an earlier recapd does not end; its processes are still tracked");
-		else
-			track_capsule_remove(m->track, ids[i]);
 		audit_orphan(m->audit, ids[i]);
-		log_warn("ended capsule %s of an earlier recapd: there was no note of it", name);
 	}
 	cgroup_sweep(m->cgroups, is_adopted, m);
 	history_sweep_logs(m->history, is_adopted, m);
