@@ -19,11 +19,24 @@ static __always_inline void peak_raise(struct recap_capsule *c, __u32 live)
 	}
 }
 
+/*
+ * The limit of who has no cgroup with one. The fork has happened and cannot be refused any more; that whoever did it does not do it
+ * again is as good: a bomb grows no further.
+ */
+static __always_inline void tree_limit(struct recap_capsule *c, __u32 live)
+{
+	if (!c->tasks_max || live <= c->tasks_max)
+		return;
+	count("tasks_over_limit");
+	bpf_send_signal(SIGKILL);
+}
+
 static __always_inline void tree_fork(struct task_struct *parent, struct task_struct *child)
 {
 	struct recap_tag *tag = bpf_task_storage_get(&tags, parent, 0, 0);
 	struct recap_tag copy = {.counted = 1};
 	struct recap_capsule *c;
+	__u32 live;
 
 	if (!tag || !tag->capsule)
 		return;
@@ -41,7 +54,9 @@ static __always_inline void tree_fork(struct task_struct *parent, struct task_st
 	/* The first task is our init: recapd watches it through a pidfd. */
 	if (__sync_fetch_and_add(&c->total, 1) == 0)
 		c->init_pid = BPF_CORE_READ(child, tgid);
-	peak_raise(c, __sync_fetch_and_add(&c->live, 1) + 1);
+	live = __sync_fetch_and_add(&c->live, 1) + 1;
+	peak_raise(c, live);
+	tree_limit(c, live);
 }
 
 /* True when the task belongs to a capsule: then it is no container. The tree's first exec is the tool's. */

@@ -236,6 +236,7 @@ struct bpf_iter__task_vma {
 #pragma clang attribute pop
 
 /* include/linux/sched.h, sched/signal.h, fs.h, uapi/linux/magic.h: constants are not in BTF. */
+#define SIGKILL		  9
 #define PF_EXITING	  0x00000004
 #define PF_FORKNOEXEC	  0x00000040
 #define PF_KTHREAD	  0x00200000

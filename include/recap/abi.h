@@ -92,7 +92,7 @@ struct recap_capsule {
 	__u32 init_pid;	   /* the tree's first task, our init, in the initial PID namespace */
 	__u32 tool_pid;	   /* the tool's process, in the initial PID namespace; 0 before its exec */
 	__u32 tool_status; /* wait(2) status of the tool; valid when exit_ns is set */
-	__u32 pad;
+	__u32 tasks_max; /* recapd's: who forks while more are alive is ended; 0: a cgroup sees to that */
 	char image[RECAP_IMAGE_LEN];
 };
 

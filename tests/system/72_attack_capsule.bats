@@ -300,6 +300,18 @@ app_works() {
 	status_is 0 recapctl attach --pids 30 "$WEB" probe forkbomb 10
 }
 
+# By the cgroup, where v2 counts tasks; else by the programs that count them, which end whoever forks on.
+@test "a fork bomb that nobody set a limit for meets one all the same" {
+	local ended=137
+
+	not grep -qw pids /sys/fs/cgroup/cgroup.controllers || ended=1
+	status_is "$ended" attach_report "$WEB" probe forkbomb 6000
+	report '.limits.pids == 4096 and .tasks.peak >= 4096 and .tasks.peak <= 4098'
+	proven
+	app_works
+	status_is 0 recapctl attach "$WEB" probe forkbomb 4000
+}
+
 @test "a memory bomb meets the limit of its own cgroup" {
 	status_is 137 recapctl attach --memory 32m "$WEB" probe hog 134217728
 	app_works

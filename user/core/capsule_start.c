@@ -139,7 +139,8 @@ static int prepare(struct capsule *c, const struct capsule_request *req, struct 
 	c->timeout_ns = req->timeout_ns ? c->created_ns + req->timeout_ns : 0;
 	capsule_note(c, req->token);
 	r = track_capsule_add(c->set->track, c->id, c->target.id, req->image->ref,
-			      c->detached ? RECAP_CAPSULE_HINT_EXEC : 0);
+			      c->detached ? RECAP_CAPSULE_HINT_EXEC : 0,
+			      cgroup_pids_unheld(c->set->cgroups, &c->limits));
 	if (r == -E2BIG)
 		return error_set(
 			err, E2BIG,

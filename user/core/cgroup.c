@@ -186,9 +186,14 @@ const char *cgroup_root_path(const struct cgroup_root *r)
 	return r->v2 >= 0 ? r->path : "none";
 }
 
-uint32_t cgroup_pids(const struct cgroup_root *r, const struct cgroup_limits *limits)
+uint32_t cgroup_pids(const struct cgroup_limits *limits)
 {
-	return limits->pids ?: r->v2 >= 0 && r->v2_has[V1_PIDS] ? CGROUP_PIDS_DEFAULT : 0;
+	return limits->pids ?: CGROUP_PIDS_DEFAULT;
+}
+
+uint32_t cgroup_pids_unheld(const struct cgroup_root *r, const struct cgroup_limits *limits)
+{
+	return limits->pids || (r->v2 >= 0 && r->v2_has[V1_PIDS]) ? 0 : CGROUP_PIDS_DEFAULT;
 }
 
 void cgroup_none(struct cgroup *cg)

@@ -18,7 +18,7 @@ struct cgroup_root;
 struct cgroup_limits {
 	uint64_t memory;     /* bytes; 0: none */
 	uint32_t cpus_milli; /* thousandths of a CPU; 0: none */
-	uint32_t pids;	     /* tasks; 0: CGROUP_PIDS_DEFAULT where v2 has the controller */
+	uint32_t pids;	     /* tasks; 0: CGROUP_PIDS_DEFAULT */
 };
 
 static inline bool cgroup_limits_any(const struct cgroup_limits *l)
@@ -52,8 +52,11 @@ void cgroup_sweep(struct cgroup_root *root, bool (*keep)(const char *name, void 
 /* Path of the parent in the v2 tree, or "none". */
 const char *cgroup_root_path(const struct cgroup_root *root);
 
-/* The most tasks that groups with these limits may have; 0: any number. */
-uint32_t cgroup_pids(const struct cgroup_root *root, const struct cgroup_limits *limits);
+/* The most tasks that a capsule with these limits may have. */
+uint32_t cgroup_pids(const struct cgroup_limits *limits);
+
+/* The same, if no group of a capsule's holds it to that; 0: one does. (To enter one of v1 takes milliseconds: only where it is asked for.) */
+uint32_t cgroup_pids_unheld(const struct cgroup_root *root, const struct cgroup_limits *limits);
 
 void cgroup_none(struct cgroup *cg);
 

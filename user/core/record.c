@@ -232,8 +232,7 @@ static struct json_object *limits_json(const struct capsule *c)
 		json_put_int(l, "memory", c->limits.memory);
 	if (c->limits.cpus_milli)
 		json_put_int(l, "cpus_milli", c->limits.cpus_milli);
-	if (cgroup_pids(c->set->cgroups, &c->limits))
-		json_put_int(l, "pids", cgroup_pids(c->set->cgroups, &c->limits));
+	json_put_int(l, "pids", cgroup_pids(&c->limits));
 	json_put_int(l, "nofile", c->nofile);
 	json_put_int(l, "cow_size", c->cow.size);
 	if (c->time_limit_ns)

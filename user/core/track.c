@@ -40,7 +40,7 @@ static const char *const counter_names[] = {
 	"events_lost",	      "untracked_forks",     "tag_without_capsule", "metadata_failed",
 	"attach_started",     "attach_failed",	     "attach_refused",	    "escapes_proven",
 	"quarantined",	      "quarantine_resolved", "client_refused",	    "audit_failed",
-	"audit_journal_lost", "policy_refused",
+	"audit_journal_lost", "policy_refused",	     "tasks_over_limit",
 };
 
 static const char *const link_names[] = {"link_fork", "link_exec", "link_exit"};
@@ -483,13 +483,14 @@ int track_container(struct track *t, uint64_t id, struct recap_container *ret)
 /* ---- capsules ---------------------------------------------------------------------------------- */
 
 int track_capsule_add(struct track *t, uint64_t id, uint64_t target, const char *image,
-		      unsigned int flags)
+		      unsigned int flags, uint32_t tasks_max)
 {
 	struct recap_capsule c = {
 		.state = RECAP_CAPSULE_CREATED,
 		.flags = flags,
 		.target = target,
 		.created_ns = clock_boot_ns(),
+		.tasks_max = tasks_max,
 	};
 
 	snprintf(c.image, sizeof(c.image), "%s", image);

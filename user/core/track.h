@@ -64,7 +64,7 @@ int track_container(struct track *t, uint64_t id, struct recap_container *ret) m
 
 /* Make the entry of a capsule. -E2BIG when the map is full (and counted), -EEXIST. */
 int track_capsule_add(struct track *t, uint64_t id, uint64_t target, const char *image,
-		      unsigned int flags) must_check;
+		      unsigned int flags, uint32_t tasks_max) must_check;
 int track_capsule_get(struct track *t, uint64_t id, struct recap_capsule *ret) must_check;
 void track_capsule_state(struct track *t, uint64_t id, enum recap_capsule_state state);
 void track_capsule_remove(struct track *t, uint64_t id);
