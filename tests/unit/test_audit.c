@@ -166,6 +166,33 @@ static void long_command(char c, size_t each, size_t n)
 	assert_non_null(json_get(o, "target", json_type_object));
 }
 
+/* Who is refused may try for ever; the file does not grow with that. */
+static void test_refused_connections_fill_no_disk(void **state)
+{
+	struct json_object *o;
+	struct stat st;
+	off_t size;
+	size_t len;
+
+	for (int i = 0; i < 60; i++)
+		audit_connection(audit, &who, "nobody asked you");
+	o = last_line(&len);
+	assert_string_equal(json_get_str(o, "event"), "connection");
+	assert_int_equal(json_get_int(json_get(o, "who", json_type_object), "uid", 0), 1000);
+	json_object_put(o);
+	assert_int_equal(stat(path, &st), 0);
+	for (int i = 0; i < 5000; i++)
+		audit_connection(audit, &who, "nobody asked you");
+	size = st.st_size;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, size);
+	audit_close(audit);
+	audit = NULL;
+	o = last_line(&len);
+	assert_int_equal(json_get_int(o, "more", 0), 5000);
+	json_object_put(o);
+}
+
 static void test_no_command_makes_a_line_too_long(void **state)
 {
 	long_command('"', 1 << 20, 1);
@@ -463,6 +490,7 @@ int main(void)
 		TEST(test_what_is_told),
 		TEST(test_a_refusal_has_its_rule_and_one_line),
 		TEST(test_health_and_the_service_are_not_recorded),
+		TEST(test_refused_connections_fill_no_disk),
 		TEST(test_no_command_makes_a_line_too_long),
 		TEST(test_a_result_fits_into_its_room),
 		TEST(test_an_end_that_is_written_is_not_written_again),

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/fd.h"
 #include "common/log.h"
 #include "core/journal.h"
 #include "core/ledger.h"
@@ -42,6 +43,11 @@ struct audit {
 	uint64_t
 		unrecorded; /* lines for which there was not even spare room; their requests were refused */
 	size_t spare; /* promised by the ledger, and not used yet */
+	struct {
+		uint64_t since_ns;
+		unsigned int lines;
+		uint64_t more; /* that have no line */
+	} refused;	       /* connections */
 	bool reopen;
 	char problem[512];	  /* why the file cannot grow; empty: it can */
 	char reopen_problem[512]; /* why a new one cannot be opened */
@@ -473,19 +479,60 @@ void audit_orphan(struct audit *a, uint64_t id)
 		a->unrecorded++;
 }
 
-void audit_connection(struct audit *a, const struct caller *who, const char *why)
+/* Anybody may connect, and be refused: were each a line, anybody could fill the disk. What is more than this in this time is counted. */
+#define REFUSED_LINES 60
+#define REFUSED_NS    60000000000ull
+
+static bool write_spare(struct audit *a, struct line *l)
 {
-	cleanup(line_free) struct line l = line_new("connection", 0, TEXT_SPARE_MAX);
-	struct error err = {};
 	const char *text;
 	size_t len;
 
+	text = line_text(l, &len);
+	return take_room(a, len + 1, NEED_SPARE) == 0 && write_line(a, l, text, len, len + 1) == 0;
+}
+
+static void tell_more_refused(struct audit *a)
+{
+	cleanup(line_free) struct line l = {};
+
+	if (!a->refused.more)
+		return;
+	l = line_new("connection", 0, 0);
+	json_put_bool(l.o, "allowed", false);
+	json_put_int(l.o, "more", a->refused.more);
+	if (write_spare(a, &l))
+		a->refused.more = 0;
+}
+
+static void refused_again(struct audit *a)
+{
+	uint64_t now = clock_boot_ns();
+
+	if (a->refused.since_ns && now - a->refused.since_ns < REFUSED_NS)
+		return;
+	tell_more_refused(a);
+	a->refused.since_ns = now;
+	a->refused.lines = 0;
+}
+
+void audit_connection(struct audit *a, const struct caller *who, const char *why)
+{
+	cleanup(line_free) struct line l = {};
+	struct error err = {};
+
+	refused_again(a);
+	if (a->refused.lines == REFUSED_LINES) {
+		a->refused.more++;
+		return;
+	}
+	a->refused.lines++;
+	l = line_new("connection", 0, TEXT_SPARE_MAX);
 	line_put_who(&l, who);
 	json_put_bool(l.o, "allowed", false);
 	error_named(&err, EPERM, "PermissionDenied", "%s", why);
 	line_put_error(&l, &err);
-	text = line_text(&l, &len);
-	if (take_room(a, len + 1, NEED_SPARE) == 0 && write_line(a, &l, text, len, len + 1) == 0)
+	if (write_spare(a, &l))
 		return;
 	a->unrecorded++;
 	count(a, "audit_failed");
@@ -525,6 +572,8 @@ void audit_close(struct audit *a)
 
 	if (!a)
 		return;
+	if (a->ledger)
+		tell_more_refused(a);
 	for (; a->pending; a->pending = next) {
 		next = a->pending->next;
 		free(a->pending);
@@ -561,6 +610,7 @@ void audit_problems(struct audit *a, struct json_object *problems)
 {
 	try_reopen(a);
 	refill(a);
+	refused_again(a);
 	if (a->problem[0])
 		add_problem(problems, "the audit file ", a->problem);
 	if (a->reopen_problem[0])
