@@ -115,6 +115,7 @@ bool fault_strikes(const struct fault_point *p);
 #define symlinkat(...)	 FAULT("symlinkat", -1, symlinkat(__VA_ARGS__))
 #define fchmod(...)	 FAULT("fchmod", -1, fchmod(__VA_ARGS__))
 #define fchmodat(...)	 FAULT("fchmodat", -1, fchmodat(__VA_ARGS__))
+#define chown(...)	 FAULT("chown", -1, chown(__VA_ARGS__))
 #define renameat(...)	 FAULT("renameat", -1, renameat(__VA_ARGS__))
 #define opendir(...)	 FAULT("opendir", 0, opendir(__VA_ARGS__))
 #define fdopendir(...)	 FAULT("fdopendir", 0, fdopendir(__VA_ARGS__))
