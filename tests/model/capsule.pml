@@ -101,7 +101,7 @@ end:	do
 	od
 }
 
-/* ---- recapd: capsule.c ---- */
+/* ---- recapd: capsule_step.c ---- */
 
 /* cow_busy() is one system call. What holds nothing can get hold of nothing: so it stays true until the drop. */
 #ifdef NO_SECOND_WITNESS

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A capsule's inside: for capsule_start.c, which makes it, capsule.c, which moves it, and record.c, which shows it. */
+/* A capsule's inside: for capsule_start.c, which makes it, capsule_step.c, which moves it, capsule.c, which keeps them all, and record.c, which shows it. */
 #ifndef RECAP_CAPSULE_INTERNAL_H
 #define RECAP_CAPSULE_INTERNAL_H
 
@@ -108,6 +108,12 @@ void capsule_step(struct capsule *c);
 
 /* Step the capsule again at `at` (CLOCK_BOOTTIME, ns), or sooner. */
 void capsule_wake_at(struct capsule *c, uint64_t at);
+
+/* The layer is gone: tell, and leave the books for later. */
+void capsule_finish(struct capsule *c);
+
+/* What looks into its target's namespaces is kept for the next capsule of a target that lives on, and is not to outlive it. */
+void capsule_let_go_of_windows(struct capsule *c);
 
 /* Look for who keeps it in quarantine, for the record. */
 void capsule_find_holders(struct capsule *c);
