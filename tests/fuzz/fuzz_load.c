@@ -14,8 +14,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -27,21 +25,11 @@
 #include "core/layout.h"
 #include "core/oci.h"
 #include "core/tar.h"
+#include "fuzz.h"
 
 #define SCRATCH	      "/tmp"
 #define DOCUMENTS_MAX 8
 #define TEXT_MAX      (64 << 10)
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(ok)                     \
-	do {                         \
-		if (!(ok)) {         \
-			perror(#ok); \
-			abort();     \
-		}                    \
-	} while (0)
 
 static int scratch = -1;
 

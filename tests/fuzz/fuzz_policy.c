@@ -3,18 +3,10 @@
  * libFuzzer over policies. Up to the first NUL byte the input is the text of a policy; what follows makes up the requests that the
  * policy is then asked about.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/policy.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(ok)                 \
-	do {                     \
-		if (!(ok))       \
-			abort(); \
-	} while (0)
+#include "fuzz.h"
 
 static int find(const char *name, uint32_t *ret)
 {

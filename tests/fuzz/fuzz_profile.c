@@ -5,25 +5,13 @@
  */
 #include <linux/audit.h>
 #include <linux/seccomp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 #include "core/compact.h"
 #include "core/sandbox.h"
 #include "core/seccomp_profile.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(ok)                     \
-	do {                         \
-		if (!(ok)) {         \
-			perror(#ok); \
-			abort();     \
-		}                    \
-	} while (0)
+#include "fuzz.h"
 
 #if defined(__x86_64__)
 #define NATIVE AUDIT_ARCH_X86_64

@@ -10,8 +10,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -23,17 +21,7 @@
 #include "common/fd.h"
 #include "recapd/audit.h"
 #include "recapd/client.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(ok)                     \
-	do {                         \
-		if (!(ok)) {         \
-			perror(#ok); \
-			abort();     \
-		}                    \
-	} while (0)
+#include "fuzz.h"
 
 #define FOLDER	  "/mnt"
 #define TARGET_ID 4711

@@ -12,7 +12,9 @@ static void flatten(char *s)
 			*s = '?';
 }
 
-static void fill(struct error *err, int code, const char *name, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void fill(struct error *err, int code,
+						       const char *name, const char *fmt,
+						       va_list ap)
 {
 	if (!err)
 		return;

@@ -45,7 +45,8 @@ static const char *const counter_names[] = {
 
 static const char *const link_names[] = {"link_fork", "link_exec", "link_exit"};
 
-static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int quiet(enum libbpf_print_level level,
+						       const char *fmt, va_list ap)
 {
 	if (log_level >= LOG_DEBUG && level != LIBBPF_DEBUG)
 		vfprintf(stderr, fmt, ap);
