@@ -198,7 +198,8 @@ static void put_runc_state(const struct fixture *f, const char *folder, const ch
 {
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/%s/state.json", folder, id);
+	assert_in_range(snprintf(path, sizeof(path), "%s/%s/state.json", folder, id), 1,
+			sizeof(path) - 1);
 	putf(f, path,
 	     "{\"id\":\"%s\",\"init_process_pid\":%d,\"init_process_start\":%llu,"
 	     "\"created\":\"2026\",\"config\":{\"labels\":"
