@@ -40,14 +40,17 @@ struct berth_kind {
 /* What cannot be removed now stays in *b, to be tried again. */
 static void let_go(struct capsule_set *set, struct berth *b)
 {
+	bool dropped, removed;
+
 	if (!b->id)
 		return;
 	starter_end(&b->starter);
 	injector_slot_free(set->injector, b->slot);
 	b->slot = NULL;
-	if ((cow_drop(set->workshop, &b->cow, NULL) < 0) |
-		    (cgroup_remove(set->cgroups, &b->cgroup) < 0) ||
-	    b->starter.pid)
+	/* Each, whatever came of the one before. */
+	dropped = cow_drop(set->workshop, &b->cow, NULL) == 0;
+	removed = cgroup_remove(set->cgroups, &b->cgroup) == 0;
+	if (!dropped || !removed || b->starter.pid)
 		log_warn("what berth %s holds cannot be removed yet", b->name);
 	else
 		*b = (struct berth){};

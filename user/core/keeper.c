@@ -312,7 +312,7 @@ static struct keeper *new_old(int dir, const char *name)
 	k->refs = 1;
 	k->slots_fd = k->pidfd = -1;
 	k->dir = fcntl(dir, F_DUPFD_CLOEXEC, 0);
-	snprintf(k->name, sizeof(k->name), "%s", name);
+	snprintf(k->name, sizeof(k->name), "%.16s", name);
 	if (k->dir >= 0)
 		return k;
 	keeper_free(k);

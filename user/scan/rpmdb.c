@@ -71,7 +71,7 @@ static int add_header(struct packages *p, const struct header *h, struct error *
 {
 	const char *name = find_string(h, TAG_NAME), *version = find_string(h, TAG_VERSION);
 	const char *release = find_string(h, TAG_RELEASE);
-	char source[PACKAGES_STRING_MAX], full[2 * PACKAGES_STRING_MAX + 16];
+	char source[PACKAGES_STRING_MAX], full[2 * PACKAGES_STRING_MAX + 32];
 	size_t left = 0;
 	const unsigned char *epoch = find_tag(h, TAG_EPOCH, TYPE_INT32, &left);
 	struct package one = {.kind = PACKAGE_RPM};
