@@ -182,6 +182,11 @@ bool capsule_is_detached(const struct capsule *c)
 	return c->detached;
 }
 
+bool capsule_was_begun(const struct capsule *c)
+{
+	return !c->keeper || c->k.init_pid;
+}
+
 bool capsule_has_started(const struct capsule *c)
 {
 	return c->k.exec_ns;

@@ -137,6 +137,8 @@ bool capsule_is_recorded(const struct capsule *c);
 /* For the audit: where its two lines of results were about to be written. They outlive recapd, and are the capsule's. */
 struct ledger_place *capsule_told_at(struct capsule *c);
 
+/* False of an adopted one whose recapd died before there was a process: it never will be, and is only seen out. */
+bool capsule_was_begun(const struct capsule *c);
 bool capsule_has_started(const struct capsule *c); /* its tool runs, or has run */
 uint32_t capsule_caller(const struct capsule *c);  /* user ID */
 

@@ -284,7 +284,7 @@ static void injection_failed(struct capsule *c)
 	} else if (!inventory_has(c->set->inv, c->target.id)) {
 		error_named(&c->error, ESRCH, "TargetGone",
 			    "the target %s ended before the tool could start", c->target_name.name);
-	} else if (c->keeper && !c->k.init_pid) {
+	} else if (!capsule_was_begun(c)) {
 		error_named(&c->error, ECANCELED, "Restarted",
 			    "recapd was restarted before the tool could start; try again");
 	} else {

@@ -438,7 +438,8 @@ static int rejoin_live(struct client *c, struct capsule *capsule)
 	}
 	c->wait = detached ? WAIT_STARTED : WAIT_ATTACH;
 	snprintf(c->waits_for, sizeof(c->waits_for), "%s", capsule_name(capsule));
-	if (c->more && !detached)
+	/* To be told that it runs, and then that it never did, would leave the caller nothing to do: see session.c. */
+	if (c->more && !detached && capsule_was_begun(capsule))
 		api_tell_soon(c);
 	return 0;
 }
