@@ -201,6 +201,16 @@ dressed() { # ATTACH-OPTION... [-- ARG...]
 	recapctl attach "$WEB" probe spam | head -c 1000000 | wc -c | grep -qx 1000000
 }
 
+# Its processes are placed on one CPU or another while they are injected.
+@test "the tool may use the CPUs that recapd may, whatever was used to inject it" {
+	local i allowed
+
+	allowed=$(grep Cpus_allowed: "/proc/$(recapd_pid)/status")
+	for i in {1..5}; do
+		[ "$(recapctl attach "$WEB" toolbox -- grep Cpus_allowed: /proc/self/status)" = "$allowed" ]
+	done
+}
+
 # ---- exit statuses -------------------------------------------------------------------------------
 
 @test "the exit status is the tool's own" {
