@@ -162,10 +162,20 @@ static void expect_error(const char *name, int status)
 
 static void refusals_have_their_status(void **state)
 {
+	struct mock_run run;
+
 	expect_error("TargetNotFound", 125);
 	expect_error("Failed", 125);
 	expect_error("CommandNotExecutable", 126);
 	expect_error("CommandNotFound", 127);
+	mock_run(
+		&run, replies_at_once,
+		"{\"error\":\"io.recap.CommandNotFound\",\"parameters\":{\"message\":\"--cpus is not in it\"}}",
+		ARGV("attach", "web", "tcpdump", "--cpus", "1"));
+	assert_int_equal(run.status, 127);
+	assert_string_equal(
+		run.err,
+		"recapctl: --cpus is not in it: options of attach go before the CAPSULE\n");
 }
 
 static void expect_lost(mock_handler handler, const char *err_part)

@@ -176,7 +176,8 @@ static void ps_is_a_table(void **state)
 		&run, replies,
 		"{\"parameters\":{\"capsules\":[{\"id\":\"c0ffee\",\"image\":{\"ref\":\"gdb:1\"},"
 		"\"target\":{\"name\":\"web\"},\"command\":[\"gdb\",\"-p\",\"1\"],\"state\":"
-		"\"quarantined\",\"holders\":[{\"pid\":5,\"command\":\"sh\",\"kind\":\"cwd\"},{}]},"
+		"\"quarantined\",\"holders\":[{\"pid\":5,\"command\":\"sh\",\"kind\":\"cwd\"},{}],"
+		"\"exit_code\":7},{\"id\":\"b0\",\"state\":\"dropped\",\"command\":[\"a\"],\"signal\":9},"
 		"{\"id\":\"f00\",\"state\":\"running\",\"command\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		"aaaaaaaaaaa\u00e9\",\"b\"]}]}}",
 		ARGV("ps", "--all"));
@@ -185,8 +186,13 @@ static void ps_is_a_table(void **state)
 	assert_ptr_equal(strstr(run.out, "ID      IMAGE  TARGET  STATE"), run.out);
 	assert_non_null(strstr(
 		run.out, "\nc0ffee  gdb:1  web     quarantined: PID 5 (sh) holds it as its cwd "
-			 "(+1)    ?  gdb -p 1\n"));
-	assert_non_null(strstr(run.out, "  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9...\n"));
+			 "(+1)  7          ?  gdb -p 1\n"));
+	assert_non_null(strstr(run.out, "  SIGKILL    ?  a\n"));
+	assert_non_null(strstr(
+		run.out, "  -          ?  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9...\n"));
+	/* How it ended is of those that have. */
+	expect("{\"parameters\":{\"capsules\":[]}}", ARGV("ps"), 0,
+	       "ID  IMAGE  TARGET  STATE  AGE  COMMAND\n", "", "ListCapsules\",\"parameters\":{}");
 }
 
 static void inspect_prints_the_one_record(void **state)
