@@ -134,6 +134,7 @@ static void exit_status_says_who_ended_it(void **state)
 	expect(LAST("\"signal\":9,\"reason\":\"timeout\""), 124, "time limit");
 	expect(LAST("\"signal\":15,\"reason\":\"stopped\""), 143, "was stopped");
 	expect(LAST("\"signal\":9,\"reason\":\"target-gone\""), 137, "target ended");
+	expect(LAST("\"signal\":15,\"reason\":\"shutdown\""), 143, "recapd was told to end");
 	expect(LAST("\"tasks\":{}"), 125, "does not say how the tool ended");
 }
 

@@ -75,6 +75,8 @@ static void print_reason(const char *reason)
 		ctl_warn("the capsule was stopped");
 	else if (!strcmp(reason, "target-gone"))
 		ctl_warn("the target ended, and the capsule with it");
+	else if (!strcmp(reason, "shutdown"))
+		ctl_warn("recapd was told to end, and ended the capsule");
 	else
 		ctl_warn("the capsule was ended: %s", reason);
 }
