@@ -96,7 +96,7 @@ dropped() { # ID
 
 @test "less than ext4 needs, and more than any layer may have, are refused" {
 	refused 125 "a layer on disk has 16 MiB at least" recapctl attach --cow disk --cow-size 1m web true
-	refused 125 "cow_size must be from" recapctl attach --cow disk --cow-size 65g web true
+	refused 125 "at most 64g" recapctl attach --cow disk --cow-size 65g web true
 	recapctl attach --cow disk --cow-size 16m web true
 }
 

@@ -232,10 +232,10 @@ store_bytes() {
 	recapctl image load "$BATS_TEST_TMPDIR/one.tar"
 	recapctl image load "$BATS_TEST_TMPDIR/two.tar"
 	run -0 recapctl image prune --dry-run
-	[[ ${lines[0]} == "<none> "* && ${lines[1]} =~ ^would\ free\ [0-9.]+[KM]\ of\ 1\ layers$ ]]
+	[[ ${lines[0]} == "<none> "* && ${lines[1]} =~ ^would\ free\ [0-9.]+[KM]\ in\ 1\ layer$ ]]
 	run -0 recapctl image prune
 	[[ ${lines[1]} == "freed "* ]]
-	[ "$(recapctl image prune)" = "freed 0B of 0 layers" ]
+	[ "$(recapctl image prune)" = "freed 0B in 0 layers" ]
 	recapctl image rm tag:1
 }
 

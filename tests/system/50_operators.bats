@@ -362,8 +362,8 @@ config_refused() { # TEXT CONFIG
 # ---- recapctl's refusals -------------------------------------------------------------------------
 
 @test "wrong arguments of recapctl: status 2 and one line" {
-	refused 2 "it needs to know what to do" recapctl
-	refused 2 "there is no command 'nope'" recapctl nope
+	refused 2 "a verb is needed" recapctl
+	refused 2 "there is no verb 'nope'" recapctl nope
 	refused 2 "there is no option '--nope'" recapctl --nope list
 	refused 2 "'--socket' needs a value" recapctl --socket
 	refused 2 "load, pull, list, inspect, scan, trust, rm or prune" recapctl image
@@ -395,7 +395,7 @@ config_refused() { # TEXT CONFIG
 	refused 125 "foo is not a namespace" recapctl attach --namespaces pid,foo web true
 	refused 125 "FOO is not a capability" recapctl attach --cap-add FOO web true
 	refused 125 "must be an absolute path, not here" recapctl attach -w here web true
-	refused 125 "memory must be from" recapctl attach --memory 1 web true
+	refused 125 "1m at least" recapctl attach --memory 1 web true
 	refused 125 "seccomp profile" recapctl attach --seccomp /etc/passwd web true
 	refused 125 "cannot write the report" recapctl attach --report /nowhere/report web true
 	while read -r args; do
@@ -487,6 +487,31 @@ hangs_up() { # on standard input
 		jq -j .parameters.description | diff "$ROOT/include/recap/io.recap.varlink" -
 	answers_error org.varlink.service.InterfaceNotFound '.interface == "io.nope"' \
 		org.varlink.service.GetInterfaceDescription '{"interface": "io.nope"}'
+}
+
+# The interface of the repository, of which each reply has to be.
+fits() { # METHOD PARAMETERS [FILE...]
+	/usr/bin/python3 "$BATS_TEST_DIRNAME/interface.py" "$ROOT/include/recap/io.recap.varlink" "$RECAP_SOCKET" "$@"
+}
+
+@test "varlink: every reply has what the interface declares, and nothing else" {
+	local null=(/dev/null /dev/null /dev/null) id text call
+
+	# The first reply of two is as whole as the last: clients are generated from the interface.
+	text=$(fits Attach '{"target": "web", "image": "toolbox", "args": ["sleep", "0.3"], "cap_add": ["NET_ADMIN"],
+		"target_root": "rw", "memory": 67108864, "timeout_s": 9, "reason": "a test"}' "${null[@]}")
+	jq -es 'length == 2 and (.[0].capsule.state | IN("created", "running")) and .[1].capsule.state == "dropped" and
+		.[0].capsule.id == .[1].capsule.id' <<<"$text"
+	id=$(fits Attach '{"target": "web", "image": "toolbox", "args": ["sleep", "60"], "detach": true}' | jq -r .capsule.id)
+	for call in 'ListCapsules {}' "Inspect {\"id\":\"$id\"}" 'Inspect {"id":"web"}' 'ListImages {}' \
+		'InspectImage {"ref":"toolbox"}' 'ScanImage {"ref":"toolbox"}' 'PruneImages {"dry_run":true,"all":true}' \
+		'Stats {}' 'Status {}' 'PolicyCheck {"text":"{\"rules\":[]}"}' 'PolicyExplain {"verb":"stats"}' \
+		"Signal {\"id\":\"$id\",\"signal\":15}" 'ListCapsules {"all":true}' "Stop {\"id\":\"none\"}" \
+		'Attach {"target":"web","image":"none"}' 'Rejoin {"token":"0123456789abcdef"}'; do
+		text=$(fits "${call%% *}" "${call#* }")
+	done
+	fits LoadImage '{"ref": "fits:1"}' "$RT_IMAGES/oci/true" | jq -es '.[-1].images[0].ref == "fits:1"'
+	fits RemoveImage '{"ref": "fits:1"}'
 }
 
 @test "varlink: calls on one connection are answered in order" {

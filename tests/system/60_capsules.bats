@@ -52,10 +52,6 @@ says() { # out|err TEXT
 	grep -qF -- "$2" "$BATS_TEST_TMPDIR/$1"
 }
 
-capsule_pid() { # CAPSULE
-	recapctl ps --json | jq -r ".[] | select(.image == \"$1:latest\") | .tool_pid"
-}
-
 unpacked() { # CAPSULE: bytes
 	find "$SHELF/capsules/rootfs/$1" -type f -printf '%s\n' | awk '{ n += $1 } END { print n }'
 }
@@ -142,6 +138,19 @@ not_built() { # TEXT
 @test "toolbox: a shell among the target's processes" {
 	run -0 in_web toolbox sh -c 'ps -o pid,comm | head -n 3; cat /target/etc/app.conf; wget -qO- 127.0.0.1:8080'
 	[[ $output == *"1 app"*app-worker*recap-test-marker*"recap app" ]]
+}
+
+@test "toolbox, iperf3: names are those that the target knows" {
+	local hosts=$RT/bundles/runc-web/rootfs/etc/hosts
+
+	echo "127.0.0.1 of-the-target" >"$hosts"
+	[ "$(in_web toolbox wget -qO- http://of-the-target:8080/)" = "recap app" ]
+	in_background web iperf3 -- -s -1 --forceflush
+	wait_until 5 says out "Server listening"
+	in_web iperf3 -c of-the-target -n 20M -J | jq -e '.end.sum_received.bytes > 0'
+	ended 0 "$job"
+	rm "$hosts"
+	status_is 1 in_web toolbox wget -qO- http://of-the-target:8080/
 }
 
 @test "procps: the target's processes, and the machine's memory and load" {

@@ -87,10 +87,11 @@ one_refusal() { # VERB ERROR
 }
 
 @test "an attach: its request before, its result after, with who, what, where and why" {
-	local digest pid
+	local digest pid key
 
 	digest=$(recapctl image list --json | jq -r '.[] | select(.ref | startswith("toolbox")).digest')
 	pid=$(rt_pid runc web)
+	key=$(dump_map containers | jq ".[].formatted | select(.value.pid == $pid).key")
 	mark
 	status_is 3 recapctl attach --reason "ticket 4711" runc:web toolbox -- sh -c 'exit 3'
 	audited 'map(.event) - ["started"] == ["request", "result"] and
@@ -99,7 +100,7 @@ one_refusal() { # VERB ERROR
 		.who == {uid: 0, gid: 0, pid: .who.pid, command: \"recapctl\"} and
 		.image.digest == \"$digest\" and .command[-3:] == [\"sh\", \"-c\", \"exit 3\"] and
 		.target.pid == $pid and .target.name == \"web\" and .target.runtime == \"runc\" and
-		(.target.id | length) > 0 and (.target.started_at | endswith(\"Z\")) and
+		.target.mnt_id == $key and (.target.id | length) > 0 and (.target.started_at | endswith(\"Z\")) and
 		(.time | test(\"^[0-9-]{10}T[0-9:]{8}[.][0-9]{6}Z$\")) and (has(\"error\") | not)"
 	audited '.[-1] | .who.uid == 0 and .verb == "Attach" and (has("error") | not) and
 		.capsule.state == "dropped" and .capsule.exit_code == 3 and .capsule.holders == [] and

@@ -503,16 +503,16 @@ static void capabilities(void **state)
 	plain(&a);
 	a.ask.added = NET_ADMIN;
 	a.ask.caps |= NET_ADMIN;
-	refused(RULE(""), &a, "capabilities: number 12");
+	refused(RULE(""), &a, "capabilities: NET_ADMIN");
 	allowed(admin, &a);
 	a.ask.added |= SYS_ADMIN;
-	refused(admin, &a, "capabilities: number 21");
+	refused(admin, &a, "capabilities: SYS_ADMIN may not be added");
 	allowed(RULE(",\"capabilities\":[\"*\"]"), &a);
-	refused(DENY(",\"capabilities\":[\"SYS_ADMIN\"]"), &a, "capabilities: number 21");
+	refused(DENY(",\"capabilities\":[\"SYS_ADMIN\"]"), &a, "capabilities: SYS_ADMIN");
 	/* Where a rule denies, those count, too, that every capsule has. */
 	a.ask.added = 0;
 	a.ask.caps = NET_RAW;
-	refused(DENY(",\"capabilities\":[\"NET_RAW\"]"), &a, "capabilities: number 13");
+	refused(DENY(",\"capabilities\":[\"NET_RAW\"]"), &a, "capabilities: NET_RAW");
 }
 
 static void profiles_and_roots(void **state)

@@ -134,6 +134,7 @@ static void exit_status_says_who_ended_it(void **state)
 	expect(LAST("\"signal\":9,\"reason\":\"timeout\""), 124, "time limit");
 	expect(LAST("\"signal\":15,\"reason\":\"stopped\""), 143, "was stopped");
 	expect(LAST("\"signal\":9,\"reason\":\"target-gone\""), 137, "target ended");
+	expect(LAST("\"signal\":15,\"reason\":\"shutdown\""), 143, "recapd was told to end");
 	expect(LAST("\"tasks\":{}"), 125, "does not say how the tool ended");
 }
 
@@ -162,10 +163,20 @@ static void expect_error(const char *name, int status)
 
 static void refusals_have_their_status(void **state)
 {
+	struct mock_run run;
+
 	expect_error("TargetNotFound", 125);
 	expect_error("Failed", 125);
 	expect_error("CommandNotExecutable", 126);
 	expect_error("CommandNotFound", 127);
+	mock_run(
+		&run, replies_at_once,
+		"{\"error\":\"io.recap.CommandNotFound\",\"parameters\":{\"message\":\"--cpus is not in it\"}}",
+		ARGV("attach", "web", "tcpdump", "--cpus", "1"));
+	assert_int_equal(run.status, 127);
+	assert_string_equal(
+		run.err,
+		"recapctl: --cpus is not in it: options of attach go before the CAPSULE\n");
 }
 
 static void expect_lost(mock_handler handler, const char *err_part)
@@ -251,6 +262,7 @@ static void wrong_usage_asks_for_nothing(void **state)
 	expect_usage(ARGV("attach", "web"), "no CAPSULE");
 	expect_usage(ARGV("attach", "--no-such", "web", "i"), "no option '--no-such'");
 	expect_usage(ARGV("attach", "web", "-x", "i"), "no option '-x'");
+	expect_usage(ARGV("attach", "--cap", "X", "web", "i"), "'--cap' is short for several");
 	expect_usage(ARGV("attach", "--terminal=yes", "web", "i"), "takes no value");
 	expect_usage(ARGV("attach", "web", "--user"), "'--user' needs a value");
 	expect_usage(ARGV("attach", "-td", "web", "i"), "-d leaves the capsule");
@@ -258,12 +270,19 @@ static void wrong_usage_asks_for_nothing(void **state)
 	expect_usage(ARGV("attach", "-t", "web", "i"), "needs a terminal");
 	expect_usage(ARGV("attach", "--seccomp", "lax", "web", "i"), "default, ptrace, net");
 	expect_usage(ARGV("attach", "--seccomp", "/nowhere/p.json", "web", "i"),
-		     "cannot read the seccomp profile /nowhere/p.json");
+		     "cannot read /nowhere/p.json");
 	expect_usage(ARGV("attach", "--nofile", "15", "web", "i"), "--nofile");
 	expect_usage(ARGV("attach", "--cow", "tmp", "web", "i"), "tmpfs|disk");
 	expect_usage(ARGV("attach", "--memory", "64q", "web", "i"), "--memory");
 	expect_usage(ARGV("attach", "--memory", "-1", "web", "i"), "--memory");
 	expect_usage(ARGV("attach", "--memory", "99999999999999g", "web", "i"), "--memory");
+	expect_usage(ARGV("attach", "--memory", "1023k", "web", "i"), "1m at least, not '1023k'");
+	expect_usage(ARGV("attach", "--cow-size", "65g", "web", "i"),
+		     "64k at least and at most 64g");
+	expect_usage(ARGV("attach", "--cow-size", "65535", "web", "i"), "64k at least");
+	expect_usage(ARGV("attach", "--pids", "1", "web", "i"), "from 2");
+	expect_usage(ARGV("attach", "--cpus", "0.009", "web", "i"), "from 0.01 to 1000");
+	expect_usage(ARGV("attach", "--cpus", "1000.001", "web", "i"), "from 0.01 to 1000");
 	expect_usage(ARGV("attach", "--timeout", "0", "web", "i"), "--timeout");
 	expect_usage(ARGV("attach", "--timeout", "5s", "web", "i"), "--timeout");
 	expect_usage(ARGV("attach", "--cpus", "0", "web", "i"), "--cpus");

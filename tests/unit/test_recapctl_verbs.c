@@ -53,7 +53,7 @@ static void expect_usage(char *const *argv, const char *err)
 
 static void wrong_usage_is_one_line(void **state)
 {
-	expect_usage(ARGV("scan"), "recapctl: there is no command 'scan' (see recapctl --help)\n");
+	expect_usage(ARGV("scan"), "recapctl: there is no verb 'scan' (see recapctl --help)\n");
 	expect_usage(
 		ARGV("image", "frob", "x"),
 		"recapctl: 'image' needs to know what to do: load, pull, list, inspect, scan, trust, rm or prune (see recapctl "
@@ -64,9 +64,14 @@ static void wrong_usage_is_one_line(void **state)
 					      "recapctl list --help)\n");
 	expect_usage(ARGV("inspect"), "recapctl: inspect needs one ID or TARGET (see recapctl "
 				      "inspect --help)\n");
-	expect_usage(ARGV("stop", "a", "b"),
-		     "recapctl: stop needs the ID of one capsule (see recapctl ps) (see recapctl "
-		     "stop --help)\n");
+	expect_usage(
+		ARGV("stop", "a", "b"),
+		"recapctl: stop needs the ID of one capsule, as recapctl ps lists it (see recapctl "
+		"stop --help)\n");
+	expect_usage(ARGV("inspect", ""), "recapctl: inspect needs one ID or TARGET (see recapctl "
+					  "inspect --help)\n");
+	expect_usage(ARGV("list", "--x"),
+		     "recapctl: there is no option '--x' (see recapctl list --help)\n");
 	expect_usage(ARGV("image", "load"),
 		     "recapctl: image load needs one FILE or DIR, or - for standard input (see "
 		     "recapctl image load --help)\n");
@@ -171,7 +176,8 @@ static void ps_is_a_table(void **state)
 		&run, replies,
 		"{\"parameters\":{\"capsules\":[{\"id\":\"c0ffee\",\"image\":{\"ref\":\"gdb:1\"},"
 		"\"target\":{\"name\":\"web\"},\"command\":[\"gdb\",\"-p\",\"1\"],\"state\":"
-		"\"quarantined\",\"holders\":[{\"pid\":5,\"command\":\"sh\",\"kind\":\"cwd\"},{}]},"
+		"\"quarantined\",\"holders\":[{\"pid\":5,\"command\":\"sh\",\"kind\":\"cwd\"},{}],"
+		"\"exit_code\":7},{\"id\":\"b0\",\"state\":\"dropped\",\"command\":[\"a\"],\"signal\":9},"
 		"{\"id\":\"f00\",\"state\":\"running\",\"command\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		"aaaaaaaaaaa\u00e9\",\"b\"]}]}}",
 		ARGV("ps", "--all"));
@@ -180,8 +186,13 @@ static void ps_is_a_table(void **state)
 	assert_ptr_equal(strstr(run.out, "ID      IMAGE  TARGET  STATE"), run.out);
 	assert_non_null(strstr(
 		run.out, "\nc0ffee  gdb:1  web     quarantined: PID 5 (sh) holds it as its cwd "
-			 "(+1)    ?  gdb -p 1\n"));
-	assert_non_null(strstr(run.out, "  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9...\n"));
+			 "(+1)  7          ?  gdb -p 1\n"));
+	assert_non_null(strstr(run.out, "  SIGKILL    ?  a\n"));
+	assert_non_null(strstr(
+		run.out, "  -          ?  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9...\n"));
+	/* How it ended is of those that have. */
+	expect("{\"parameters\":{\"capsules\":[]}}", ARGV("ps"), 0,
+	       "ID  IMAGE  TARGET  STATE  AGE  COMMAND\n", "", "ListCapsules\",\"parameters\":{}");
 }
 
 static void inspect_prints_the_one_record(void **state)
@@ -360,10 +371,13 @@ static void image_load_waits_for_no_fifo(void **state)
 static void image_list_and_rm(void **state)
 {
 	expect("{\"parameters\":{\"images\":[{\"ref\":\"a:1\",\"digest\":\"sha256:0123456789abcdef\","
-	       "\"layers\":2,\"bytes\":5242880,\"shared_bytes\":100,\"created\":null,\"scan\":\"stale\"}]}}",
+	       "\"layers\":2,\"bytes\":5242880,\"shared_bytes\":100,\"created\":null,\"scan\":\"stale\"},"
+	       "{\"ref\":\"b:1\",\"digest\":\"sha256:1\",\"layers\":1,\"bytes\":1,\"shared_bytes\":0,"
+	       "\"created\":\"1970-01-01T00:00:00Z\",\"scan\":\"-\"}]}}",
 	       ARGV("image", "list"), 0,
 	       "REF  DIGEST        LAYERS  SIZE  SHARED  AGE  SCAN\n"
-	       "a:1  0123456789ab       2  5.0M    100B    -  stale\n",
+	       "a:1  0123456789ab       2  5.0M    100B    -  stale\n"
+	       "b:1  1                  1    1B      0B    -  -\n",
 	       "", "ListImages\"");
 	expect("{\"parameters\":{\"images\":[]}}", ARGV("image", "list", "--json"), 0, "[]\n", "",
 	       "ListImages\"");
@@ -462,7 +476,7 @@ static void policies_are_explained(void **state)
 
 static void policies_are_checked_as_text(void **state)
 {
-	char path[] = "/tmp/recap-policy-XXXXXX", out[64];
+	char path[] = "/tmp/recap-policy-XXXXXX", link[64], out[96];
 	int fd = mkstemp(path);
 
 	assert_int_equal(fd_write_all(fd, "{}", 2), 0);
@@ -470,7 +484,18 @@ static void policies_are_checked_as_text(void **state)
 	snprintf(out, sizeof(out), "%s: 7 rules\n", path);
 	expect("{\"parameters\":{\"rules\":7}}", ARGV("policy", "check", path), 0, out, "",
 	       "PolicyCheck\",\"parameters\":{\"text\":\"{}\"}");
+	/* Through a link, too: what was named was meant. */
+	snprintf(link, sizeof(link), "%s-link", path);
+	assert_int_equal(symlink(path, link), 0);
+	snprintf(out, sizeof(out), "%s: 1 rule\n", link);
+	expect("{\"parameters\":{\"rules\":1}}", ARGV("policy", "check", link), 0, out, "",
+	       "PolicyCheck\",\"parameters\":{\"text\":\"{}\"}");
+	unlink(link);
 	unlink(path);
+	expect("{}", ARGV("policy", "check", "/proc/self/exe"), 1, "",
+	       "recapctl: /proc/self/exe is longer than 256 KiB\n", NULL);
+	expect("{}", ARGV("policy", "check", "/proc/self/cmdline"), 1, "",
+	       "recapctl: /proc/self/cmdline is not text: it has a NUL byte\n", NULL);
 	expect("{}", ARGV("policy", "check", "/nonexistent"), 1, "",
 	       "recapctl: cannot read /nonexistent: No such file or directory\n", NULL);
 }

@@ -74,7 +74,7 @@ static int not_found(const char *ref, struct error *err)
 {
 	return error_named(
 		err, ENOENT, "ImageNotFound",
-		"no image \"%.128s\" in the store: load it with `recapctl image load`, or "
+		"no image \"%.128s\" in the store: bring it with `recapctl image load` or `pull`, or "
 		"pick one of `recapctl image list`",
 		ref);
 }

@@ -449,6 +449,7 @@ static int copy_name(const struct entry *e, struct target_name *ret)
 int inventory_find(struct inventory *inv, const char *text, struct target_name *ret,
 		   struct error *err)
 {
+	bool by_pid = !strncmp(text, "pid:", 4);
 	const struct entry *found = NULL;
 	enum rank best = RANK_NONE;
 	size_t n = 0;
@@ -466,6 +467,10 @@ int inventory_find(struct inventory *inv, const char *text, struct target_name *
 		if (got != RANK_NONE && got == best && ++n == 1)
 			found = inv->entries[i];
 	}
+	if (!found && by_pid)
+		return error_named(err, ENOENT, "TargetNotFound",
+				   "no container has a process %s; `recapctl list` shows what runs",
+				   text + 4);
 	if (!found)
 		return error_named(err, ENOENT, "TargetNotFound",
 				   "no container is called %s; `recapctl list` shows what runs",

@@ -310,9 +310,12 @@ static bool within_namespaces(struct question *k, const struct policy_ask *a)
 static bool within_caps(struct question *k, const struct policy_ask *a)
 {
 	uint64_t over = a->added & ~k->rule->caps;
+	char name[SANDBOX_CAP_NAME];
 
-	return !over || no(k, "capabilities: number %d of capabilities(7) may not be added",
-			   __builtin_ctzll(over));
+	if (!over)
+		return true;
+	sandbox_cap_name(__builtin_ctzll(over), name);
+	return no(k, "capabilities: %s may not be added", name);
 }
 
 static bool within_profiles(struct question *k, const struct policy_ask *a)
@@ -366,7 +369,9 @@ static bool hits(struct question *k)
 {
 	const struct policy_rule *r = k->rule;
 	const struct policy_ask *a = k->q->ask;
+	char name[SANDBOX_CAP_NAME];
 	unsigned int ns;
+	uint64_t caps;
 	uint32_t uid;
 
 	if (!r->bounds)
@@ -376,9 +381,11 @@ static bool hits(struct question *k)
 	ns = asked_namespaces(a) & r->namespaces;
 	if (ns)
 		return !no(k, "namespaces: %s", ns_name(ns));
-	if ((a->caps | a->added) & r->caps)
-		return !no(k, "capabilities: number %d of capabilities(7)",
-			   __builtin_ctzll((a->caps | a->added) & r->caps));
+	caps = (a->caps | a->added) & r->caps;
+	if (caps) {
+		sandbox_cap_name(__builtin_ctzll(caps), name);
+		return !no(k, "capabilities: %s", name);
+	}
 	if (has(r->seccomp, a->seccomp))
 		return !no(k, "seccomp: %.32s", a->seccomp);
 	if (has(r->target_roots, a->target_root))

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/record.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -189,21 +188,17 @@ static void put_proof(struct json_object *o, const struct capsule *c)
 	json_put_obj(o, "proof", p);
 }
 
-/* As capabilities(7) calls them, but for the prefix; a number for one that libcap does not know. */
 static struct json_object *caps_json(uint64_t caps)
 {
 	struct json_object *a = json_object_new_array();
 
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++) {
-		char *name = caps >> cap & 1 ? cap_to_name(cap) : NULL;
+		char name[SANDBOX_CAP_NAME];
 
-		if (!name)
+		if (!(caps >> cap & 1))
 			continue;
-		for (char *p = name; *p; p++)
-			*p = (char)toupper(*p);
-		json_object_array_add(
-			a, json_object_new_string(strncmp(name, "CAP_", 4) ? name : name + 4));
-		cap_free(name);
+		sandbox_cap_name(cap, name);
+		json_object_array_add(a, json_object_new_string(name));
 	}
 	return a;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/sandbox.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
@@ -54,6 +55,20 @@ static int cap_bit(const char *name, uint64_t *ret, struct error *err)
 				   "%s is not a capability; capabilities(7) lists them", name);
 	*ret = CAP_BIT(cap);
 	return 0;
+}
+
+void sandbox_cap_name(int cap, char ret[static SANDBOX_CAP_NAME])
+{
+	char *name = cap_to_name(cap);
+
+	if (name && !strncmp(name, "cap_", 4))
+		snprintf(ret, SANDBOX_CAP_NAME, "%s", name + 4);
+	else
+		snprintf(ret, SANDBOX_CAP_NAME, "%d", cap);
+	if (name)
+		cap_free(name);
+	for (char *p = ret; *p; p++)
+		*p = (char)toupper((unsigned char)*p);
 }
 
 static int parse_caps(char *const *add, char *const *drop, struct sandbox *s, struct error *err)

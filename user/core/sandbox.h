@@ -51,6 +51,11 @@ const char *sandbox_seccomp_name(uint32_t seccomp);
 /* What a tool that runs as `uid` holds: added capabilities only, for a user other than root. */
 uint64_t sandbox_granted(const struct sandbox *s, unsigned int uid);
 
+#define SANDBOX_CAP_NAME 32
+
+/* As capabilities(7) calls it, but for the prefix: "SYS_ADMIN"; a number for one that libcap does not know. */
+void sandbox_cap_name(int cap, char ret[static SANDBOX_CAP_NAME]);
+
 /* Does this kernel have Landlock? */
 bool sandbox_has_landlock(void);
 

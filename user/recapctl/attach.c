@@ -58,7 +58,6 @@ static int opt_seccomp(const struct opt *opt, const char *value, struct error *e
 {
 	static const char *const names[] = {"default", "ptrace", "net", "unconfined"};
 	cleanup_free char *text = NULL;
-	size_t len;
 	int r;
 
 	json_object_object_del(opt->dest, "seccomp");
@@ -68,17 +67,14 @@ static int opt_seccomp(const struct opt *opt, const char *value, struct error *e
 			json_put_str(opt->dest, "seccomp", value);
 			return 0;
 		}
-	r = fd_read_file(AT_FDCWD, value, PROFILE_MAX, &text, &len);
+	r = text_read(value, PROFILE_MAX, &text, err);
 	if (r == -ENOENT && !strchr(value, '/'))
 		return error_set(err, EINVAL,
 				 "--%s is default, ptrace, net, unconfined or a file, not '%s'",
 				 opt->name, value);
-	if (r < 0)
-		return error_sys(err, -r, "cannot read the seccomp profile %s", value);
-	if (strlen(text) != len)
-		return error_set(err, EINVAL, "the seccomp profile %s is not text", value);
-	json_put_str(opt->dest, "seccomp_profile", text);
-	return 0;
+	if (r == 0)
+		json_put_str(opt->dest, "seccomp_profile", text);
+	return r;
 }
 
 static int parse(struct ctl *ctl, struct attach *a, int argc, char **argv, int *ret_status)
@@ -109,13 +105,14 @@ static int parse(struct ctl *ctl, struct attach *a, int argc, char **argv, int *
 		{0, "seccomp", "NAME|FILE",
 		 "filter: default, ptrace, net, unconfined, or a profile of Docker's", opt_seccomp,
 		 p},
-		{0, "memory", "SIZE", "most memory, such as 64m or 1g", opt_size, p, "memory"},
-		{0, "cpus", "N", "most CPUs, such as 0.5", opt_milli, p, "cpus_milli", 0, 100000},
-		{0, "pids", "N", "most tasks", opt_number, p, "pids", 1, 4194304},
+		{0, "memory", "SIZE", "most memory, such as 64m or 1g", opt_size, p, "memory",
+		 1 << 20},
+		{0, "cpus", "N", "most CPUs, such as 0.5", opt_milli, p, "cpus_milli", 10, 1000000},
+		{0, "pids", "N", "most tasks", opt_number, p, "pids", 2, 4194304},
 		{0, "nofile", "N", "most open files of a process (1024, and 524288 when it asks)",
 		 opt_number, p, "nofile", 16, 1 << 20},
 		{0, "cow-size", "SIZE", "most that the tool may write (64m, on disk 1g)", opt_size,
-		 p, "cow_size"},
+		 p, "cow_size", 64 << 10, 64ll << 30},
 		{0, "cow", "tmpfs|disk", "where the layer is that the tool writes to (tmpfs)",
 		 opt_choice, p, "cow"},
 		{0, "reason", "TEXT", "why, for the audit and the capsule's record", opt_member, p,

@@ -14,8 +14,8 @@ static const struct verb verbs[] = {
 	 "Run a capsule in a container; its streams are yours.", verb_attach, CTL_REFUSED,
 	 CTL_REFUSED},
 	{"ps", "", "Capsules that run or are quarantined.", verb_ps, STATUS},
-	{"inspect", "ID", "Everything about a container or a capsule, as JSON.", verb_inspect,
-	 STATUS},
+	{"inspect", "ID|TARGET", "Everything about a container or a capsule, as JSON.",
+	 verb_inspect, STATUS},
 	{"stop", "ID", "End a capsule's whole tree and see it out.", verb_stop, STATUS},
 	{"logs", "ID", "The output of a detached capsule.", verb_logs, STATUS},
 	{"image load", "FILE|DIR|-", "Load an OCI layout, or an archive of one or of docker save.",
@@ -117,7 +117,7 @@ static int unknown_verb(const struct ctl *ctl, char **argv)
 	while (g < ARRAY_SIZE(groups) && strcmp(argv[0], groups[g].group))
 		g++;
 	if (g == ARRAY_SIZE(groups))
-		return ctl_usage(ctl, "there is no command '%s'", argv[0]);
+		return ctl_usage(ctl, "there is no verb '%s'", argv[0]);
 	if (argv[1] && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 			if (!strncmp(verbs[i].name, argv[0], len) && verbs[i].name[len] == ' ')
@@ -186,6 +186,6 @@ int ctl_main(int argc, char **argv)
 		return ctl_finish(&ctl, CTL_OK);
 	}
 	if (i == argc)
-		return ctl_usage(&ctl, "it needs to know what to do");
+		return ctl_usage(&ctl, "a verb is needed, such as list or attach");
 	return run_verb(&ctl, argc - i, argv + i);
 }

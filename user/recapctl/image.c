@@ -61,7 +61,8 @@ static int open_layout(const char *path, int *ret, struct error *err)
 				 "`docker save IMAGE | recapctl image load -`");
 	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISFIFO(st.st_mode) &&
 	    !S_ISSOCK(st.st_mode))
-		return error_set(err, EINVAL, "%s is neither a tar archive nor a folder", path);
+		return error_set(err, EINVAL, "%s is neither a tar archive nor a folder",
+				 is_stdin ? "standard input" : path);
 	*ret = TAKE_FD(fd);
 	return 0;
 }
@@ -240,6 +241,12 @@ int verb_image_pull(struct ctl *ctl, int argc, char **argv)
 
 /* ---- list ------------------------------------------------------------------------------------ */
 
+/* Builders that make the same image each time leave the date out, or at 0. */
+static bool has_date(const char *created)
+{
+	return created && strncmp(created, "1970-01-01T00:00:00", 19) != 0;
+}
+
 static void add_image(struct table *t, struct json_object *image, time_t now)
 {
 	const char *created = json_get_str(image, "created");
@@ -252,7 +259,7 @@ static void add_image(struct table *t, struct json_object *image, time_t now)
 	table_addf(t, "%lld", (long long)json_get_int(image, "layers", 0));
 	add_size(t, json_get_int(image, "bytes", 0));
 	add_size(t, json_get_int(image, "shared_bytes", 0));
-	table_add(t, created ? age : NULL);
+	table_add(t, has_date(created) ? age : NULL);
 	table_add(t, json_get_str(image, "scan"));
 }
 
@@ -300,7 +307,7 @@ int verb_image_rm(struct ctl *ctl, int argc, char **argv)
 	if (i < 0)
 		return status;
 	if (i == argc)
-		return ctl_usage(ctl, "image rm needs a REF (see recapctl image list)");
+		return ctl_usage(ctl, "image rm needs a REF, as recapctl image list shows it");
 	for (status = CTL_OK; i < argc; i++) {
 		struct json_object *params = json_object_new_object();
 		cleanup_json struct json_object *reply = NULL;
@@ -326,7 +333,8 @@ int verb_image_inspect(struct ctl *ctl, int argc, char **argv)
 	if (i < 0)
 		return status;
 	if (argc - i != 1)
-		return ctl_usage(ctl, "image inspect needs one REF (see recapctl image list)");
+		return ctl_usage(ctl,
+				 "image inspect needs one REF, as recapctl image list shows it");
 	params = json_object_new_object();
 	json_put_str(params, "ref", argv[i]);
 	return client_print(ctl, "io.recap.InspectImage", params, "image");
@@ -338,11 +346,13 @@ static void print_pruned(struct json_object *reply, bool dry_run)
 {
 	struct json_object *images = json_get(reply, "images", json_type_array);
 	char size[SIZE_SHOWN];
+	long long layers;
 
 	print_loaded(images);
 	format_size(json_get_int(reply, "freed_bytes", 0), size);
-	printf("%s %s of %lld layers\n", dry_run ? "would free" : "freed", size,
-	       (long long)json_get_int(reply, "freed_layers", 0));
+	layers = json_get_int(reply, "freed_layers", 0);
+	printf("%s %s in %lld layer%s\n", dry_run ? "would free" : "freed", size, layers,
+	       layers == 1 ? "" : "s");
 }
 
 int verb_image_prune(struct ctl *ctl, int argc, char **argv)

@@ -132,7 +132,7 @@ int verb_image_scan(struct ctl *ctl, int argc, char **argv)
 	if (i < 0)
 		return status;
 	if (argc - i != 1)
-		return ctl_usage(ctl, "image scan needs one REF (see recapctl image list)");
+		return ctl_usage(ctl, "image scan needs one REF, as recapctl image list shows it");
 	if (sbom && json && !strcmp(sbom, "-"))
 		return ctl_usage(ctl, "--json and --sbom - both want standard output");
 	fd = sbom ? memfd_create("sbom", MFD_CLOEXEC) : -1;

@@ -32,7 +32,7 @@ int verb_inspect(struct ctl *ctl, int argc, char **argv)
 
 	if (i < 0)
 		return status;
-	if (argc - i != 1)
+	if (argc - i != 1 || !*argv[i])
 		return ctl_usage(ctl, "inspect needs one ID or TARGET");
 	params = json_object_new_object();
 	json_put_str(params, "id", argv[i]);

@@ -167,8 +167,9 @@ int verb_logs(struct ctl *ctl, int argc, char **argv)
 
 	if (i < 0)
 		return status;
-	if (argc - i != 1)
-		return ctl_usage(ctl, "logs needs the ID of one capsule (see recapctl ps --all)");
+	if (argc - i != 1 || !*argv[i])
+		return ctl_usage(ctl,
+				 "logs needs the ID of one capsule, as recapctl ps --all lists it");
 	json_put_str(params, "id", argv[i]);
 	return run(ctl, params, follow, &err) < 0 ? ctl_fail(ctl, &err) : CTL_OK;
 }

@@ -65,7 +65,18 @@ static const struct opt *find_option(const struct getopt_table *t, int c)
 	return NULL;
 }
 
-static int bad_option(const struct ctl *ctl, int c, char **argv)
+/* getopt_long(3) does not tell an option that there is not from the start of several. */
+static bool is_ambiguous(const struct getopt_table *t, const char *name)
+{
+	size_t len = strcspn(name + 2, "=");
+	int n = 0;
+
+	for (int i = 0; i < t->n; i++)
+		n += !strncmp(t->longs[i].name, name + 2, len);
+	return n > 1;
+}
+
+static int bad_option(const struct ctl *ctl, const struct getopt_table *t, int c, char **argv)
 {
 	char letter[3] = {'-', (char)optopt, '\0'};
 	/* For a letter, optind may still point at the cluster of letters that it is in. */
@@ -76,7 +87,9 @@ static int bad_option(const struct ctl *ctl, int c, char **argv)
 		return ctl_usage(ctl, "option '%s' needs a value", name);
 	if (optopt >= 256)
 		return ctl_usage(ctl, "option '%s' takes no value", name);
-	return ctl_usage(ctl, "there is no option '%s', or it is short for several", name);
+	if (!is_letter && is_ambiguous(t, name))
+		return ctl_usage(ctl, "option '%s' is short for several", name);
+	return ctl_usage(ctl, "there is no option '%s'", name);
 }
 
 static int parse_all(struct ctl *ctl, const struct getopt_table *t, int argc, char **argv,
@@ -91,7 +104,7 @@ static int parse_all(struct ctl *ctl, const struct getopt_table *t, int argc, ch
 		const struct opt *opt = c == '?' || c == ':' ? NULL : find_option(t, c);
 
 		if (!opt) {
-			*ret_status = bad_option(ctl, c, argv);
+			*ret_status = bad_option(ctl, t, c, argv);
 			return -1;
 		}
 		if (opt->take(opt, is_flag(opt) ? NULL : optarg, &err) < 0) {
@@ -255,8 +268,8 @@ int opt_number(const struct opt *opt, const char *value, struct error *err)
 	return put_number(opt, v);
 }
 
-/* Binary units as in docker: b, k, m, g, in either case. */
-int opt_size(const struct opt *opt, const char *value, struct error *err)
+/* Binary units as in docker: b, k, m, g, in either case. -1: it is no size. */
+static int64_t size_of(const char *value)
 {
 	static const char units[] = "bkmg";
 	const char *p = value, *unit;
@@ -268,13 +281,38 @@ int opt_size(const struct opt *opt, const char *value, struct error *err)
 		shift = unit ? 10 * (int)(unit - units) : -1;
 		p++;
 	}
-	if (v < 1 || shift < 0 || *p || v > INT64_MAX >> shift)
-		return error_set(err, EINVAL, "--%s is a size such as 64m or 1g, not '%s'",
-				 opt->name, value);
-	return put_number(opt, v << shift);
+	return v < 1 || shift < 0 || *p || v > INT64_MAX >> shift ? -1 : v << shift;
 }
 
-/* "0.5", "2", ".25": thousandths are the finest. */
+/* As one would type it: in the largest unit that needs no fraction. */
+static void format_exact(int64_t v, char ret[static 24])
+{
+	static const char units[] = "bkmg";
+	int i = 0;
+
+	while (i < 3 && v % 1024 == 0) {
+		v /= 1024;
+		i++;
+	}
+	snprintf(ret, 24, "%lld%c", (long long)v, units[i]);
+}
+
+int opt_size(const struct opt *opt, const char *value, struct error *err)
+{
+	int64_t v = size_of(value);
+	char least[24], most[24];
+
+	format_exact(opt->min, least);
+	format_exact(opt->max, most);
+	if (v < opt->min || (opt->max && v > opt->max))
+		return error_set(err, EINVAL,
+				 "--%s is a size such as 64m or 1g, %s at least%s%s, not '%s'",
+				 opt->name, least, opt->max ? " and at most " : "",
+				 opt->max ? most : "", value);
+	return put_number(opt, v);
+}
+
+/* "0.5", "2", ".25": thousandths are the finest, of which `min` and `max` count. */
 int opt_milli(const struct opt *opt, const char *value, struct error *err)
 {
 	const char *p = value;
@@ -284,8 +322,10 @@ int opt_milli(const struct opt *opt, const char *value, struct error *err)
 		for (int64_t unit = 100; unit && *p >= '0' && *p <= '9'; unit /= 10)
 			milli += unit * (*p++ - '0');
 	}
-	if (whole < 0 || whole > opt->max || *p || whole * 1000 + milli < 1)
-		return error_set(err, EINVAL, "--%s is a number such as 0.5 or 2, not '%s'",
-				 opt->name, value);
+	if (whole < 0 || whole > opt->max || *p || whole * 1000 + milli < opt->min ||
+	    whole * 1000 + milli > opt->max)
+		return error_set(
+			err, EINVAL, "--%s is a number such as 0.5 or 2, from %g to %g, not '%s'",
+			opt->name, (double)opt->min / 1000, (double)opt->max / 1000, value);
 	return put_number(opt, whole * 1000 + milli);
 }

@@ -75,6 +75,8 @@ static void print_reason(const char *reason)
 		ctl_warn("the capsule was stopped");
 	else if (!strcmp(reason, "target-gone"))
 		ctl_warn("the target ended, and the capsule with it");
+	else if (!strcmp(reason, "shutdown"))
+		ctl_warn("recapd was told to end, and ended the capsule");
 	else
 		ctl_warn("the capsule was ended: %s", reason);
 }
@@ -106,9 +108,15 @@ int outcome_status(struct json_object *capsule)
 
 int outcome_of_error(const struct ctl *ctl, const struct error *err)
 {
-	int status = ctl_fail(ctl, err);
+	bool not_found = !strcmp(err->name, "CommandNotFound");
+	int status = ctl->verb->failed_status;
 
-	if (!strcmp(err->name, "CommandNotFound"))
+	/* Behind the CAPSULE, an option is the tool's, or the tool itself. */
+	if (not_found && err->msg[0] == '-')
+		ctl_warn("%s: options of attach go before the CAPSULE", err->msg);
+	else
+		status = ctl_fail(ctl, err);
+	if (not_found)
 		return CTL_NOT_FOUND;
 	if (!strcmp(err->name, "CommandNotExecutable"))
 		return CTL_NOT_EXECUTABLE;

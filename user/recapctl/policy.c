@@ -14,13 +14,9 @@ static int check(const struct ctl *ctl, const char *path)
 	cleanup_json struct json_object *params = json_object_new_object(), *reply = NULL;
 	cleanup_free char *text = NULL;
 	struct error err = {};
-	size_t len = 0;
-	int r = fd_read_file(AT_FDCWD, path, POLICY_MAX, &text, &len);
+	long long rules;
+	int r = text_read(path, POLICY_MAX, &text, &err);
 
-	if (r < 0)
-		error_sys(&err, -r, "cannot read %s", path);
-	else if (strlen(text) != len)
-		r = error_set(&err, EINVAL, "%s has a NUL byte", path);
 	if (r == 0) {
 		json_put_str(params, "text", text);
 		r = client_ask(ctl, "io.recap.PolicyCheck", json_object_get(params), &reply, &err);
@@ -28,7 +24,8 @@ static int check(const struct ctl *ctl, const char *path)
 	if (r < 0)
 		return ctl_fail(ctl, &err);
 	text_print(stdout, path);
-	printf(": %lld rules\n", (long long)json_get_int(reply, "rules", 0));
+	rules = json_get_int(reply, "rules", 0);
+	printf(": %lld rule%s\n", rules, rules == 1 ? "" : "s");
 	return ctl_finish(ctl, CTL_OK);
 }
 

@@ -2,11 +2,14 @@
 /* recapctl ps: the capsules. */
 #include "recapctl/recapctl.h"
 
+#include <signal.h>
 #include <string.h>
 
 #define COMMAND_SHOWN 40
 
 static const char *const head[] = {"ID", "IMAGE", "TARGET", "STATE", ">AGE", "COMMAND", NULL};
+static const char *const head_all[] = {"ID",   "IMAGE", "TARGET",  "STATE",
+				       "EXIT", ">AGE",	"COMMAND", NULL};
 
 /* Clip to `max` characters, which may have several bytes each. */
 static void clip(char *s, size_t max)
@@ -56,7 +59,24 @@ static void add_state(struct table *t, struct json_object *capsule)
 		table_addf(t, "%s: %s", state, first);
 }
 
-static void add_capsule(struct table *t, struct json_object *c, time_t now)
+/* How the tool ended: "0", "SIGKILL"; "-" when it has not, or never ran. */
+static void add_exit(struct table *t, struct json_object *capsule)
+{
+	int64_t code = json_get_int(capsule, "exit_code", -1);
+	int64_t signo = json_get_int(capsule, "signal", 0);
+	const char *name = signo > 0 && signo < NSIG ? sigabbrev_np((int)signo) : NULL;
+
+	if (name)
+		table_addf(t, "SIG%s", name);
+	else if (signo > 0)
+		table_addf(t, "signal %lld", (long long)signo);
+	else if (code >= 0)
+		table_addf(t, "%lld", (long long)code);
+	else
+		table_add(t, NULL);
+}
+
+static void add_capsule(struct table *t, struct json_object *c, bool all, time_t now)
 {
 	char age[TEXT_AGE_SIZE], command[4 * COMMAND_SHOWN + 8];
 
@@ -66,24 +86,27 @@ static void add_capsule(struct table *t, struct json_object *c, time_t now)
 	table_add(t, json_get_str(json_get(c, "image", json_type_object), "ref"));
 	table_add(t, json_get_str(json_get(c, "target", json_type_object), "name"));
 	add_state(t, c);
+	if (all)
+		add_exit(t, c);
 	table_add(t, age);
 	table_add(t, command);
 }
 
 static int print_capsules(struct ctl *ctl, struct json_object *params)
 {
+	bool all = json_get_bool(params, "all");
 	cleanup_json struct json_object *reply = NULL;
 	struct json_object *capsules;
 	cleanup_table struct table t;
 	struct error err = {};
 	time_t now = time(NULL);
 
-	table_init(&t, head);
+	table_init(&t, all ? head_all : head);
 	if (client_ask(ctl, "io.recap.ListCapsules", params, &reply, &err) < 0)
 		return ctl_fail(ctl, &err);
 	capsules = json_get(reply, "capsules", json_type_array);
 	for (size_t i = 0; capsules && i < json_object_array_length(capsules); i++)
-		add_capsule(&t, json_object_array_get_idx(capsules, i), now);
+		add_capsule(&t, json_object_array_get_idx(capsules, i), all, now);
 	table_print(&t, stdout);
 	return ctl_finish(ctl, CTL_OK);
 }

@@ -158,6 +158,9 @@ void text_clean(char *s);
 /* Print a copy of it, cleaned. */
 void text_print(FILE *to, const char *s);
 
+/* All of a file of text that was named on the command line, be it a link or a pipe, of `max` bytes at most. The caller frees it. */
+int text_read(const char *path, size_t max, char **ret, struct error *err) must_check;
+
 #define TEXT_AGE_SIZE 24
 
 /* "5s", "3m", "7h", "2d" from an RFC 3339 time in UTC until `now`; "?" when it is none. */

@@ -34,7 +34,7 @@ static void print_policy(struct json_object *s)
 	long long rules = json_get_int(s, "policy_rules", -1);
 	char text[32];
 
-	snprintf(text, sizeof(text), "%lld rules", rules);
+	snprintf(text, sizeof(text), "%lld rule%s", rules, rules == 1 ? "" : "s");
 	print_line("policy", rules < 0 ? "none: root only" : text);
 }
 

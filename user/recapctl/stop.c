@@ -31,8 +31,8 @@ int verb_stop(struct ctl *ctl, int argc, char **argv)
 
 	if (i < 0)
 		return status;
-	if (argc - i != 1)
-		return ctl_usage(ctl, "stop needs the ID of one capsule (see recapctl ps)");
+	if (argc - i != 1 || !*argv[i])
+		return ctl_usage(ctl, "stop needs the ID of one capsule, as recapctl ps lists it");
 	json_put_str(params, "id", argv[i]);
 	if (client_ask(ctl, "io.recap.Stop", TAKE_PTR(params), &reply, &err) < 0)
 		return ctl_fail(ctl, &err);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "recapctl/recapctl.h"
 
+#include <fcntl.h>
 #include <string.h>
+
+#include "common/fd.h"
 
 /* The length of the UTF-8 sequence at `s` and its code point; 0: it is not one (RFC 3629). */
 static size_t decode(const unsigned char *s, uint32_t *ret)
@@ -59,6 +62,32 @@ void text_print(FILE *to, const char *s)
 		abort(); /* as json-c does, out of which the text comes */
 	text_clean(clean);
 	fputs(clean, to);
+}
+
+int text_read(const char *path, size_t max, char **ret, struct error *err)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	cleanup_free char *text = malloc(max + 2);
+	size_t n = 0;
+	ssize_t got = 1;
+
+	if (!text)
+		return error_set(err, ENOMEM, "out of memory");
+	if (fd < 0)
+		return error_sys(err, errno, "cannot read %s", path);
+	while (got && n <= max) {
+		got = read(fd, text + n, max + 1 - n);
+		if (got < 0)
+			return error_sys(err, errno, "cannot read %s", path);
+		n += got;
+	}
+	if (n > max)
+		return error_set(err, EFBIG, "%s is longer than %zu KiB", path, max >> 10);
+	text[n] = '\0';
+	if (strlen(text) != n)
+		return error_set(err, EINVAL, "%s is not text: it has a NUL byte", path);
+	*ret = TAKE_PTR(text);
+	return 0;
 }
 
 void text_age(const char *since, time_t now, char ret[static TEXT_AGE_SIZE])

@@ -176,12 +176,11 @@ static const struct method methods_service[] = {
 	{NULL},
 };
 
+static const struct method *const tables[] = {methods_service, methods_capsule, methods_image,
+					      methods_scan,    methods_node,	methods_policy};
+
 static const struct method *find_method(const char *name)
 {
-	static const struct method *const tables[] = {methods_service, methods_capsule,
-						      methods_image,   methods_scan,
-						      methods_node,    methods_policy};
-
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		for (const struct method *m = tables[i]; m->name; m++)
 			if (!strcmp(m->name, name))
@@ -199,9 +198,10 @@ static bool known_param(const struct method *m, const char *key, struct json_obj
 
 const struct method *api_method_of(const char *verb)
 {
-	for (const struct method *m = methods_capsule; m->name; m++)
-		if (!strcmp(m->verb, verb))
-			return m;
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		for (const struct method *m = tables[i]; m->name; m++)
+			if (m->verb && !strcmp(m->verb, verb))
+				return m;
 	return NULL;
 }
 
@@ -428,10 +428,23 @@ static void tell(struct client *c, struct capsule *capsule, struct json_object *
 	}
 }
 
+/* Nobody waits for a capsule that is not there: it is told as an end, before that. */
+static void tell_begun(struct client *c)
+{
+	struct capsule *capsule;
+	struct json_object *o;
+	struct error err;
+
+	if (capsule_find(c->api->m->capsules, c->waits_for, &capsule, &err) < 0)
+		return;
+	o = json_object_new_object();
+	json_put_obj(o, "capsule", capsule_json(capsule));
+	client_reply(c, o, true);
+}
+
 static void tell_untold(void *arg)
 {
 	struct api *api = arg;
-	char text[64];
 
 	for (struct client *c = api->first; c; c = c->next) {
 		bool tell = c->untold && c->wait == WAIT_ATTACH;
@@ -440,11 +453,8 @@ static void tell_untold(void *arg)
 		if (!tell)
 			continue;
 		audit_capsule_started(api->m->audit, c->waits_for);
-		if (!c->more)
-			continue;
-		snprintf(text, sizeof(text), "{\"capsule\":{\"id\":\"%s\",\"state\":\"created\"}}",
-			 c->waits_for);
-		client_reply_text(c, text, true);
+		if (c->more)
+			tell_begun(c);
 	}
 }
 

@@ -152,7 +152,7 @@ static void put_target(struct line *l, const struct target_name *t)
 	put_foreign(l, o, "name", t->name);
 	put_foreign(l, o, "runtime", t->runtime);
 	json_put_int(o, "pid", t->pid);
-	json_put_int(o, "mnt", t->id);
+	json_put_int(o, "mnt_id", t->id);
 	record_put_time(o, "started_at", t->started_ns);
 	json_put_obj(l->o, "target", o);
 }

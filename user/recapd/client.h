@@ -84,7 +84,7 @@ extern const struct method methods_scan[];
 extern const struct method methods_node[];
 extern const struct method methods_policy[];
 
-/* The method of methods_capsule with this verb, or NULL. */
+/* The first method with this verb, or NULL. */
 const struct method *api_method_of(const char *verb);
 
 /* The name of a parameter that the method does not have, or not of that type; NULL when all fit. */

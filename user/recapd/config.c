@@ -17,7 +17,7 @@ const char config_help[] =
 	"Usage: recapd [options]\n"
 	"The node service of RECap: keeps the inventory of containers and runs capsules in them.\n"
 	"\n"
-	"  --config FILE           configuration (/etc/recap/recapd.json); flags win\n"
+	"  --config FILE           configuration (/etc/recap/recapd.json); options win\n"
 	"  --socket PATH           where recapctl finds it (/run/recap/io.recap)\n"
 	"  --policy FILE           who may do what (/etc/recap/policy.json)\n"
 	"  --bpffs DIR             folder for the pinned maps (/sys/fs/bpf/recap)\n"
@@ -34,8 +34,8 @@ const char config_help[] =
 	"  --runc-root DIR         runc's state (/run/runc)\n"
 	"  --crun-root DIR         crun's state (/run/crun)\n"
 	"  -v, --verbose           say more on standard error\n"
-	"  --version\n"
-	"  -h, --help\n";
+	"  --version               print the version\n"
+	"  -h, --help              this text\n";
 
 /* Flags and members of the file share one table: "state-dir" is "state_dir" there. */
 static const struct setting {

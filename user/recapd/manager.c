@@ -315,7 +315,9 @@ static int bind_socket(struct manager *m, struct error *err)
 
 static void begin_stop(struct manager *m)
 {
-	log_info("ending: seeing %zu capsules out", capsule_count_running(m->capsules));
+	size_t n = capsule_count_running(m->capsules);
+
+	log_info("ending: seeing %zu capsule%s out", n, n == 1 ? "" : "s");
 	m->stopping = true;
 	loop_remove(m->loop, &m->listener_source);
 	api_stop(m->api);

@@ -163,8 +163,9 @@ static struct json_object *problems_json(struct manager *m)
 		json_object_array_add(a, json_object_new_string(m->policy_problem));
 	counter_problems(m, a);
 	if (quarantined) {
-		snprintf(line, sizeof(line),
-			 "%zu capsules are quarantined; `recapctl ps` names them", quarantined);
+		snprintf(line, sizeof(line), "%zu capsule%s quarantined; `recapctl ps` names %s",
+			 quarantined, quarantined == 1 ? " is" : "s are",
+			 quarantined == 1 ? "it" : "them");
 		json_object_array_add(a, json_object_new_string(line));
 	}
 	return a;

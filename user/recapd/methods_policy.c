@@ -161,9 +161,12 @@ static int explain_by_verb(struct explain *x, struct json_object *request, struc
 {
 	const char *ref = json_get_str(request, "ref"), *id = json_get_str(request, "id");
 	struct access_facts none = {};
+	const struct method *m;
 
 	if (policy_verb(x->verb) < 0)
-		return error_named(err, EINVAL, "InvalidArgument", "there is no verb %.32s",
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "there is no verb %.32s; docs/policy.md lists them, such as "
+				   "attach, stop and image.rm",
 				   x->verb);
 	if (!strcmp(x->verb, "attach"))
 		return explain_attach(x, request, err);
@@ -171,6 +174,13 @@ static int explain_by_verb(struct explain *x, struct json_object *request, struc
 		return explain_image(x, ref, err);
 	if (id && strncmp(x->verb, "image.", 6))
 		return explain_thing(x, id, err);
+	/* What is decided of each thing by itself must not be answered as if it were about none. */
+	m = api_method_of(x->verb);
+	if (m && m->details)
+		return error_named(err, EINVAL, "InvalidArgument",
+				   "%.32s is decided for each %s by itself: name one", x->verb,
+				   strncmp(x->verb, "image.", 6) ? "container or capsule"
+								 : "image");
 	explain(&none, x);
 	return 0;
 }
