@@ -464,6 +464,20 @@ static void lost_connection_is_told(void **state)
 			 -ECONNRESET);
 }
 
+static void text_that_is_no_utf8_is_not_sent(void **state)
+{
+	struct pair *p = *state;
+	cleanup_json struct json_object *params = json_object_new_object();
+	struct error err = {};
+
+	json_put_str(params, "id", "caf\xc3\xa9");
+	assert_int_equal(varlink_call(&p->v, "io.recap.Inspect", params, false, NULL, 0, &err), 0);
+	json_put_str(params, "id", "caf\xe9");
+	assert_int_equal(varlink_call(&p->v, "io.recap.Inspect", params, false, NULL, 0, &err),
+			 -EILSEQ);
+	assert_non_null(strstr(err.msg, "UTF-8"));
+}
+
 static void endless_reply_is_refused(void **state)
 {
 	struct pair *p = *state;
@@ -537,6 +551,7 @@ int main(void)
 		TEST(replies_and_errors),
 		TEST(what_is_no_reply_is_refused),
 		TEST(lost_connection_is_told),
+		TEST(text_that_is_no_utf8_is_not_sent),
 		TEST(endless_reply_is_refused),
 		cmocka_unit_test(connect_says_what_to_do),
 		cmocka_unit_test(values_are_counted_unparsed),
