@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 
-PATIENCE_S = 0.5
+PATIENCE_S = 0.5 * int(os.environ.get("RT_TIMEOUT", "1"))
 
 
 def connect(path):
