@@ -9,7 +9,7 @@ load common
 # Of the loader: what it may map, what it may have resident, and how long it may take.
 SPACE_MIB=512
 RESIDENT_KIB=$((192 << 10))
-SECONDS_MAX=120
+SECONDS_MAX=$((120 * ${RT_TIMEOUT:-1}))
 # A sanitizer maps terabytes and keeps what was freed; all else that is looked at holds.
 if [ -n "${RECAP_SANITIZED:-}" ]; then
 	SPACE_MIB=$((1 << 40))

@@ -302,10 +302,18 @@ app_works() {
 
 # By the cgroup, where v2 counts tasks; else by the programs that count them, which end whoever forks on.
 @test "a fork bomb that nobody set a limit for meets one all the same" {
-	local ended=137
+	local ended=137 id
 
 	not grep -qw pids /sys/fs/cgroup/cgroup.controllers || ended=1
-	status_is "$ended" attach_report "$WEB" probe forkbomb 6000
+	run attach_report "$WEB" probe forkbomb 6000
+	# An emulated machine takes longer to end so many than a capsule is given: it is quarantined, until they have ended.
+	if [ "${RT_TIMEOUT:-1}" -gt 1 ] && [ "$status" -eq 123 ]; then
+		id=$(report .id | tr -d '"')
+		wait_until 10 eval "recapctl inspect $id | jq -e '.state == \"dropped\"'"
+		recapctl inspect "$id" >"$BATS_TEST_TMPDIR/report"
+	else
+		[ "$status" -eq "$ended" ]
+	fi
 	report '.limits.pids == 4096 and .tasks.peak >= 4096 and .tasks.peak <= 4098'
 	proven
 	app_works

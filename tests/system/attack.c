@@ -1113,7 +1113,7 @@ static _Noreturn void attack_main(const struct attack *a, int isolated)
 		perror("attack: a mount namespace");
 		_exit(255);
 	}
-	alarm(10);
+	alarm(100); /* what fills something up takes its time on a slow machine */
 	errno = 0;
 	_exit(a->run() < 0 ? errno : 0);
 }

@@ -3,7 +3,7 @@
 """Run a command on a terminal of its own, and act at it as an operator does.
 
 usage: terminal.py STEP... -- COMMAND...
-  wait TEXT        until the terminal has shown TEXT (10 seconds at most)
+  wait TEXT        until the terminal has shown TEXT (10 seconds at most, RT_TIMEOUT times as many)
   type TEXT        type it; \\n, \\x03 and the like as in Python
   size ROWS COLS   change the window's size
   raw, cooked      until the terminal's own settings are so: it echoes (cooked), or does not
@@ -20,7 +20,7 @@ import sys
 import termios
 import time
 
-LIMIT = 10
+LIMIT = 10 * int(os.environ.get("RT_TIMEOUT", "1"))
 
 
 class Terminal:
