@@ -508,13 +508,16 @@ attempt_is_ok() { # NAME ATTACH-OPTION...
 }
 
 @test "the operator's terminal cannot be typed into" {
+	local kernel=ok
+
 	run -0 terminal -- "$B/recapctl" attach "$WEB" probe attempt tiocsti
 	[ "$output" = $'tiocsti EPERM\nrestored' ]
 	run -0 terminal -- "$B/recapctl" attach -t "$WEB" probe attempt tiocsti
 	[ "$output" = $'tiocsti EPERM\nrestored' ]
-	# As root on this kernel it would work, but for the filter.
+	# As root it would work, but for the filter; and for kernels since 6.2 that are set to refuse it themselves.
+	[ "$(cat /proc/sys/dev/tty/legacy_tiocsti 2>/dev/null || echo 1)" = 1 ] || kernel=EIO
 	run -0 terminal -- "$B/recapctl" attach -t --seccomp unconfined "$WEB" probe attempt tiocsti
-	[[ $output == *"tiocsti ok"* ]]
+	[[ $output == *"tiocsti $kernel"* ]]
 }
 
 @test "--namespaces: what is not joined is a new one, not the host's" {

@@ -335,6 +335,7 @@ pid_max_in() { # CONTAINER [VALUE]
 	nsenter -t "$(rt_pid docker "$1")" -p -- sh -c "${2:+echo $2 >/proc/sys/kernel/pid_max;} cat /proc/sys/kernel/pid_max"
 }
 
+# bats test_tags=needs:linux-6-14
 @test "all numbers of its PID namespace: said at once, and as before when there are some" {
 	local max
 
