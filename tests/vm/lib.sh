@@ -55,15 +55,16 @@ process_find() {
 	return 1
 }
 
-# wait_for COMMAND…: it succeeds within ten seconds.
+# wait_for COMMAND…: it succeeds within so many seconds.
+patience=10
 wait_for() {
-	local end=$((SECONDS + 10))
+	local end=$((SECONDS + patience))
 
 	while ((SECONDS < end)); do
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.05
 	done
-	echo "ten seconds passed without: $*"
+	echo "$patience seconds passed without: $*"
 	return 1
 }
 
@@ -84,6 +85,13 @@ container_start() {
 	runc run -d -b "/tmp/$1" "$1" </dev/null >/dev/null 2>&1
 }
 
+# A container whose root is user 100000 of the host: its capsules are no more than that.
+mapped_start() {
+	container_start mapped '.linux.namespaces += [{type: "user"}]
+		| .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+		| .linux.gidMappings = .linux.uidMappings'
+}
+
 container_pid() {
 	runc state "$1" | jq -r .pid
 }
@@ -98,6 +106,52 @@ container_end() {
 	runc delete "$1"
 	rm -r "/tmp/$1"
 }
+
+# ---- capsules ------------------------------------------------------------------------------------
+
+# tool TARGET ARG…: the toolbox, without options.
+tool() {
+	recapctl attach "$1" toolbox:1 -- "${@:2}"
+}
+
+# All that could stay behind: mounts, cgroups, mount namespaces, pins, programs, maps.
+inventory() {
+	cut -d' ' -f3- /proc/self/mountinfo
+	find /sys/fs/cgroup -type d
+	find /sys/fs/bpf
+	bpftool -j prog list | jq -r '.[] | .name // .type' | sort
+	bpftool -j map list | jq -r '.[] | .name // .type' | sort
+	# Processes come and go between the listing and the look.
+	{ stat -Lc %i /proc/[0-9]*/ns/mnt 2>/dev/null || true; } | sort -u
+}
+
+# container_is_listed NAME: once, and as what it is.
+container_is_listed() {
+	recapctl list --json >/tmp/list
+	jq -e --arg name "$1" --argjson pid "$(container_pid "$1")" \
+		'[.[] | select(.name == $name) | .pid == $pid and .runtime == "runc"] == [true]' \
+		/tmp/list
+}
+
+ends_stragglers() {
+	recapctl attach --report /tmp/report app toolbox:1 -- \
+		sh -c '(setsid sleep 4321 </dev/null >/dev/null 2>&1 &)'
+	not process_find sleep 4321
+	jq -e '.state == "dropped" and .tasks.killed >= 1 and .proof.live_tasks == 0 and
+		.proof.overlay_busy == false and .cow.dropped' /tmp/report
+}
+
+same_as_before() {
+	inventory >/tmp/after
+	diff /tmp/before /tmp/after
+}
+
+# The kernel frees maps and programs a little after their last user went.
+nothing_is_left() {
+	wait_for same_as_before || diff /tmp/before /tmp/after
+}
+
+# ---- the end -------------------------------------------------------------------------------------
 
 # stop_on_failure LOG: when all that follows would fail for the same reason.
 stop_on_failure() {

@@ -186,6 +186,11 @@ const char *cgroup_root_path(const struct cgroup_root *r)
 	return r->v2 >= 0 ? r->path : "none";
 }
 
+int cgroup_root_top_fd(const struct cgroup_root *r)
+{
+	return r->v2_top;
+}
+
 uint32_t cgroup_pids(const struct cgroup_limits *limits)
 {
 	return limits->pids ?: CGROUP_PIDS_DEFAULT;

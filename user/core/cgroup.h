@@ -52,6 +52,9 @@ void cgroup_sweep(struct cgroup_root *root, bool (*keep)(const char *name, void 
 /* Path of the parent in the v2 tree, or "none". */
 const char *cgroup_root_path(const struct cgroup_root *root);
 
+/* The top folder of the v2 tree, or -1. */
+int cgroup_root_top_fd(const struct cgroup_root *root);
+
 /* The most tasks that a capsule with these limits may have. */
 uint32_t cgroup_pids(const struct cgroup_limits *limits);
 

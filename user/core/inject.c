@@ -106,6 +106,15 @@ void inject_take_name(const char *name)
 	strncpy(arguments.text, name, arguments.size - 1);
 }
 
+int inject_forgo_oom_favour(void)
+{
+	static const char path[] = "/proc/self/oom_score_adj";
+	char now[16];
+	int r = fd_read_small(AT_FDCWD, path, now, sizeof(now));
+
+	return r < 0 || now[0] != '-' ? r : fd_write_knob(AT_FDCWD, path, "0");
+}
+
 static int leave_session(struct error *err)
 {
 	/* No controlling terminal, no signals meant for recapd's group. */
@@ -365,6 +374,12 @@ static int tool_confine(const struct child *c)
 	}
 	r = sandbox_credentials(&c->plan->sandbox, c->user.uid, c->user.gid, c->user.groups,
 				c->user.n_groups);
+	/* capset(2): only what is permitted to recapd itself. */
+	if (r == -EPERM && c->plan->sandbox.added)
+		return error_set(
+			c->err, EPERM,
+			"recapd cannot give a capability that it does not hold itself; its unit "
+			"or container may have taken it from it");
 	if (r < 0)
 		return error_sys(c->err, -r, "cannot become user %u:%u", c->user.uid, c->user.gid);
 	/* The change of user put suid_dumpable(5) in place of what we set. */

@@ -77,6 +77,12 @@ struct inject_report {
 };
 
 /*
+ * For a child that works for others: not to be spared when memory runs out, where the service manager has the kernel spare recapd.
+ * What it forks inherits that.
+ */
+int inject_forgo_oom_favour(void) must_check;
+
+/*
  * Tell where the process's arguments are (main()'s argv): a child overwrites them, since the target can read them as its
  * /proc/PID/cmdline.
  */

@@ -374,8 +374,8 @@ static __attribute__((noreturn)) void serve(int sock, struct slot *slots)
 	sigfillset(&all);
 	/* Out of the terminal's and the service manager's reach: to be of use until recapd has seen its capsules out. */
 	if (sigprocmask(SIG_SETMASK, &all, NULL) < 0 || setsid() < 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || dup2(sock, 3) < 0 ||
-	    close_range(4, ~0u, 0) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) < 0)
+	    inject_forgo_oom_favour() < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	    dup2(sock, 3) < 0 || close_range(4, ~0u, 0) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) < 0)
 		_exit(1);
 	/* The first answer is to nobody's request: whether we are of use. */
 	if (answer(3, 0, -1, sandbox_prepare(&err) < 0 ? &err : &none) < 0)

@@ -129,8 +129,8 @@ static bool arrange(int fds[KEEPS_COUNT])
 	return close_range(KEEPS_COUNT, ~0u, 0) == 0;
 }
 
-static __attribute__((noreturn)) void keeper_main(const struct workshop *w, int slots, int lock,
-						  int guardian)
+static __attribute__((noreturn)) void keeper_main(const struct workshop *w, int slots, int top,
+						  int lock, int guardian)
 {
 	int fds[KEEPS_COUNT] = {
 		[KEEPS_SLOTS] = slots, [KEEPS_LOCK] = lock, [KEEPS_GUARDIAN] = guardian};
@@ -146,6 +146,9 @@ static __attribute__((noreturn)) void keeper_main(const struct workshop *w, int 
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	fds[KEEPS_SIGNALS] = signalfd(-1, &mask, SFD_CLOEXEC);
 	len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	/* Where it may not (recapd's view of the tree is not the whole), it stays, and lives as long as its service is let live. */
+	if (top >= 0)
+		(void)!fd_write_knob(top, "cgroup.procs", "0");
 	/* Nothing of the terminal, the service manager or the host's mounts. */
 	if (fds[KEEPS_SIGNALS] < 0 || setsid() < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
 	    workshop_enter_for_good(w) < 0 || !arrange(fds) ||
@@ -188,7 +191,7 @@ static void keeper_free(struct keeper *k)
 	free(k);
 }
 
-int keeper_start(int state_dir, const struct workshop *w, int slots, struct keeper **ret,
+int keeper_start(int state_dir, const struct workshop *w, int slots, int top, struct keeper **ret,
 		 struct error *err)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
@@ -205,7 +208,7 @@ int keeper_start(int state_dir, const struct workshop *w, int slots, struct keep
 		return lock;
 	k->child = fork();
 	if (k->child == 0)
-		keeper_main(w, slots, lock, guardian);
+		keeper_main(w, slots, top, lock, guardian);
 	if (k->child < 0)
 		return error_sys(err, errno, "cannot fork the keeper");
 	k->pidfd = syscall(SYS_pidfd_open, k->child, 0);

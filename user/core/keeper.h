@@ -87,9 +87,12 @@ struct slot *slots_new(int *ret_fd);
 
 struct keeper;
 
-/* Fork this recapd's own: it keeps `workshop` and `slots` and signs in to the folder `keepers` of `state_dir`. */
-int keeper_start(int state_dir, const struct workshop *workshop, int slots, struct keeper **ret,
-		 struct error *err) must_check;
+/*
+ * Fork this recapd's own: it keeps `workshop` and `slots` and signs in to the folder `keepers` of `state_dir`. It leaves recapd's cgroup
+ * for the one with the folder `top` (-1: it does not): a service manager kills all that is in a service's.
+ */
+int keeper_start(int state_dir, const struct workshop *workshop, int slots, int top,
+		 struct keeper **ret, struct error *err) must_check;
 
 /* End one's own keeper. */
 void keeper_stop(struct keeper *k);

@@ -101,19 +101,26 @@ static void tell_journal(struct audit *a, const struct line *l, const char *text
 	struct json_object *capsule = json_get(l->o, "capsule", json_type_object);
 	const char *verb = json_get_str(l->o, "verb"), *id = json_get_str(capsule, "id");
 	bool failed = json_get(l->o, "error", json_type_object);
-	cleanup_free char *fields = NULL;
-	int len = asprintf(&fields,
-			   "MESSAGE=%s %s%s by UID %lld (%s)%s%s\nPRIORITY=%d\nSYSLOG_FACILITY=10\n"
-			   "SYSLOG_IDENTIFIER=recapd-audit\nRECAP_EVENT=%s\nRECAP_REQUEST=%lld\n"
-			   "RECAP_VERB=%s\nRECAP_FAILED=%d\nRECAP_UID=%lld\nRECAP_CAPSULE=%s\n"
-			   "RECAP_AUDIT=%s\n",
-			   l->event, verb ? verb : "", failed ? " refused or failed" : "",
-			   (long long)json_get_int(who, "uid", -1),
-			   json_get_str(who, "command") ?: "?", id ? ", capsule " : "",
-			   id ? id : "", failed ? 5 : 6, l->event,
-			   (long long)json_get_int(l->o, "request", 0), verb ? verb : "", failed,
-			   (long long)json_get_int(who, "uid", -1), id ? id : "", text);
-	int r = len < 0 ? -ENOMEM : journal_send(&a->journal, fields, len);
+	cleanup_free char *fields = NULL, *by = NULL;
+	/* The line of a capsule that has started has nobody: that of its request has. */
+	int len = who ? asprintf(&by, " by UID %lld (%s)", (long long)json_get_int(who, "uid", -1),
+				 json_get_str(who, "command") ?: "?")
+		      : 0;
+	int r;
+
+	if (len >= 0)
+		len = asprintf(
+			&fields,
+			"MESSAGE=%s%s%s%s%s%s%s\nPRIORITY=%d\nSYSLOG_FACILITY=10\n"
+			"SYSLOG_IDENTIFIER=recapd-audit\nRECAP_EVENT=%s\nRECAP_REQUEST=%lld\n"
+			"RECAP_VERB=%s\nRECAP_FAILED=%d\nRECAP_UID=%lld\nRECAP_CAPSULE=%s\n"
+			"RECAP_AUDIT=%s\n",
+			l->event, verb ? " " : "", verb ? verb : "",
+			failed ? " refused or failed" : "", by ?: "", id ? ", capsule " : "",
+			id ? id : "", failed ? 5 : 6, l->event,
+			(long long)json_get_int(l->o, "request", 0), verb ? verb : "", failed,
+			(long long)json_get_int(who, "uid", -1), id ? id : "", text);
+	r = len < 0 ? -ENOMEM : journal_send(&a->journal, fields, len);
 
 	if (r < 0 && a->journal.there)
 		count(a, "audit_journal_lost");

@@ -56,8 +56,8 @@ static __attribute__((noreturn)) void worker(char *const argv[], int fd, int out
 	if (fd < 0)
 		fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	/* Before recapd goes on: see fork_worker(). */
-	if (dup2(fd, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
-	    close_range(STDERR_FILENO + 1, ~0u, 0) == 0)
+	if (inject_forgo_oom_favour() == 0 && dup2(fd, STDIN_FILENO) >= 0 &&
+	    dup2(out, STDOUT_FILENO) >= 0 && close_range(STDERR_FILENO + 1, ~0u, 0) == 0)
 		exec_worker(argv[0], argv);
 	_exit(127);
 }

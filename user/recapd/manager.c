@@ -20,6 +20,7 @@
 #include "recapd/access.h"
 #include "recapd/api.h"
 #include "recapd/audit.h"
+#include "recapd/notify.h"
 
 #define SHUTDOWN_GRACE	(2 * 1000000000ull) /* from SIGTERM to SIGKILL for capsules */
 #define SHUTDOWN_LATE_S 10
@@ -245,17 +246,17 @@ static int open_parts(struct manager *m, struct error *err)
 	if (r == 0)
 		r = workshop_open(image_store_layers_fd(m->store), m->config->state_dir,
 				  &m->workshop, err);
+	if (r == 0)
+		r = cgroup_root_open(m->config->cgroup, &m->cgroups, err);
 	/* While there is little that its fork takes along. */
 	if (r == 0)
 		r = keeper_start(m->state_dir, m->workshop, injector_slots_fd(m->injector),
-				 &m->keeper, err);
+				 cgroup_root_top_fd(m->cgroups), &m->keeper, err);
 	if (r == 0)
 		r = track_open(m->config->bpffs, &m->config->maps, &m->track, err);
 	if (r == 0)
 		r = audit_open(m->config->audit, m->config->audit_journal, m->track, &m->audit,
 			       err);
-	if (r == 0)
-		r = cgroup_root_open(m->config->cgroup, &m->cgroups, err);
 	if (r == 0)
 		r = history_open(m->state_dir, m->log_dir, &m->history, err);
 	if (r == 0)
@@ -497,6 +498,10 @@ int manager_run(struct manager *m, struct error *err)
 
 	log_info("recapd " RECAP_VERSION " serves %s: %zu containers", m->config->socket,
 		 inventory_count(m->inventory));
+	r = notify_ready();
+	if (r < 0)
+		log_warn("the service manager cannot be told that recapd is ready: %s",
+			 strerror(-r));
 	r = loop_run(m->loop, after_turn, m);
 	return r < 0 ? error_sys(err, -r, "epoll_wait") : 0;
 }
