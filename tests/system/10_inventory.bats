@@ -391,7 +391,7 @@ reaches() { # RUNTIME NAME TARGET
 	for target in nobody docker:late-podman pod/default/nobody pod/other/late-cri \
 		pod/default/late-cri/nobody pid:1 pid:0 pid:-1 pid:99999999 pid:x pid: docker: : / \
 		"$(printf 'x%.0s' {1..4000})"; do
-		refused 125 "no container is called" recapctl attach "$target" true
+		refused 125 "no container " recapctl attach "$target" true
 	done
 	refused 125 "there is no TARGET" recapctl attach "" true
 	refused 1 "no container is called" recapctl inspect nobody

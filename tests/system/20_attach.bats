@@ -250,7 +250,7 @@ dressed() { # ATTACH-OPTION... [-- ARG...]
 	refused 125 "--no-such-option" recapctl attach --no-such-option "$WEB" true
 	refused 125 "is not a capability" recapctl attach --cap-add FLY "$WEB" true
 	refused 125 "--timeout" recapctl attach --timeout 0 "$WEB" true
-	refused 125 "cow_size" recapctl attach --cow-size 1 "$WEB" true
+	refused 125 "--cow-size" recapctl attach --cow-size 1 "$WEB" true
 	refused 125 "recapd is not running" recapctl --socket /no/where attach "$WEB" true
 }
 
