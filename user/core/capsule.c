@@ -297,6 +297,8 @@ static void account(const struct capsule *c)
 		track_latency_add(c->set->track, c->image_ref, all[i].phase, all[i].us);
 }
 
+#define BOOKS_US 200 /* when the client has ended, or is about to; the next may be on its way */
+
 /* The books of those that have finished, which nobody waits for, and what the next one will need. */
 static void do_books(void *arg)
 {
@@ -318,7 +320,7 @@ static void do_books(void *arg)
 
 void capsule_set_tidy(struct capsule_set *set)
 {
-	loop_defer(set->loop, do_books, set);
+	loop_defer(set->loop, BOOKS_US, do_books, set);
 }
 
 void capsule_set_free(struct capsule_set *set)

@@ -6,8 +6,7 @@
 
 #include "common/fd.h"
 
-#define BATCH	 64
-#define DEFER_MS 1
+#define BATCH 64
 
 struct loop {
 	int epoll;
@@ -16,7 +15,7 @@ struct loop {
 	int n, at;		     /* events fetched, and the one being served */
 	void (*deferred)(void *arg); /* NULL: nothing */
 	void *deferred_arg;
-	uint64_t deferred_ns;
+	uint64_t due_ns;
 };
 
 int loop_new(struct loop **ret, struct error *err)
@@ -82,26 +81,35 @@ void loop_settle(struct loop *loop)
 		fn(loop->deferred_arg);
 }
 
-void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg)
+void loop_defer(struct loop *loop, unsigned int us, void (*fn)(void *arg), void *arg)
 {
 	if (loop->deferred == fn && loop->deferred_arg == arg)
 		return;
 	loop_settle(loop);
 	loop->deferred = fn;
 	loop->deferred_arg = arg;
-	loop->deferred_ns = clock_boot_ns();
+	loop->due_ns = clock_boot_ns() + us * 1000ull;
 }
 
 static bool is_due(const struct loop *loop)
 {
-	return loop->deferred && clock_boot_ns() - loop->deferred_ns >= DEFER_MS * 1000000ull;
+	return loop->deferred && clock_boot_ns() >= loop->due_ns;
+}
+
+/* Until something happens or what was deferred is due. */
+static int wait_for_events(struct loop *loop)
+{
+	uint64_t now = loop->deferred ? clock_boot_ns() : 0;
+	uint64_t ns = now < loop->due_ns ? loop->due_ns - now : 0;
+	struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+
+	return epoll_pwait2(loop->epoll, loop->events, BATCH, loop->deferred ? &t : NULL, NULL);
 }
 
 int loop_run(struct loop *loop, void (*after)(void *arg), void *arg)
 {
 	while (!loop->stop) {
-		loop->n = epoll_wait(loop->epoll, loop->events, BATCH,
-				     loop->deferred ? DEFER_MS : -1);
+		loop->n = wait_for_events(loop);
 		if (loop->n < 0 && errno != EINTR)
 			return -errno;
 		for (loop->at = 0; loop->at < loop->n; loop->at++) {

@@ -32,10 +32,10 @@ int loop_change(struct loop *loop, struct loop_source *s, uint32_t events) must_
 void loop_remove(struct loop *loop, struct loop_source *s);
 
 /*
- * Call `fn` a moment later, when everybody who waits for this process has had a chance to run, or at loop_settle(): for what nobody
- * waits for. One at a time: another one that waits is called now.
+ * Call `fn` after `us` microseconds, or at loop_settle(): for what nobody waits for, once everybody who waits for this process has had
+ * a chance to run. One at a time: another one that waits is called now.
  */
-void loop_defer(struct loop *loop, void (*fn)(void *arg), void *arg);
+void loop_defer(struct loop *loop, unsigned int us, void (*fn)(void *arg), void *arg);
 
 /* Have what was deferred done now: what follows depends on it. */
 void loop_settle(struct loop *loop);

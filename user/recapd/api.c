@@ -15,6 +15,7 @@
 #define CLIENTS_MAX 1024 /* or half of the descriptors: the others are for capsules */
 #define UNREAD_MAX \
 	(4 << 20) /* bytes that wait for a client other than root before the next reply ends it */
+#define TELL_US 10000 /* most capsules have ended by then, and their clients are told once */
 #define INTERFACE "io.recap."
 
 /* The call has its last reply, or will get none: say what came of it. */
@@ -461,7 +462,7 @@ static void tell_untold(void *arg)
 void api_tell_soon(struct client *c)
 {
 	c->untold = true;
-	loop_defer(c->api->m->loop, tell_untold, c->api);
+	loop_defer(c->api->m->loop, TELL_US, tell_untold, c->api);
 }
 
 /* Unless the recapd before us got as far as that. */
