@@ -95,13 +95,12 @@ static __always_inline __u32 wait_status(struct task_struct *task)
 	return BPF_CORE_READ(leader, exit_code);
 }
 
-/* recapd need not be woken where the exit of our init, which it watches, tells it the same. */
-static __always_inline void tree_exit_hint(struct recap_capsule *c, __u64 id, __u32 tgid, bool tool,
-					   __u32 left)
+/* Init's is the last exit, as a rule; it takes longer than recapd's look at what the tree left, which can go on meanwhile. */
+static __always_inline void tree_exit_hint(__u64 id, bool tool, __u32 left)
 {
 	if (tool && left > 1)
 		hint(RECAP_EVENT_TOOL_EXIT, id);
-	if (left == 0 && tgid != c->init_pid)
+	if (left == 0)
 		hint(RECAP_EVENT_TREE_EMPTY, id);
 }
 
@@ -129,7 +128,7 @@ static __always_inline void tree_exit(struct task_struct *task)
 		c->tool_status = wait_status(task);
 		c->exit_ns = c->last_exit_ns;
 	}
-	tree_exit_hint(c, id, tgid, tool, __sync_fetch_and_add(&c->live, -1) - 1);
+	tree_exit_hint(id, tool, __sync_fetch_and_add(&c->live, -1) - 1);
 }
 
 /*
@@ -173,6 +172,27 @@ int capsule_state_set(struct recap_state_arg *arg)
 		return 1;
 	c->state = arg->state;
 	return 0;
+}
+
+/*
+ * How many hold the superblock of recapd's descriptor `fd`: each mount of it is one (alloc_vfsmnt(), clone_mnt()), also an
+ * overlay's private one of its upper. 0: not known. recapd has one thread, so its descriptor stays while it is looked at.
+ */
+SEC("syscall")
+int superblock_users(struct recap_users_arg *arg)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct file **fds = BPF_CORE_READ(fdt, fd), *file = NULL;
+	struct super_block *sb;
+
+	if (arg->fd >= BPF_CORE_READ(fdt, max_fds) ||
+	    bpf_probe_read_kernel(&file, sizeof(file), fds + arg->fd))
+		return 0;
+	sb = file ? BPF_CORE_READ(file, f_path.dentry, d_sb) : NULL;
+	if (!sb || BPF_CORE_READ(sb, s_dev) != arg->dev)
+		return 0;
+	return BPF_CORE_READ(sb, s_active.counter);
 }
 
 #endif

@@ -114,6 +114,7 @@ struct cred {
 struct super_block {
 	__u32 s_dev;
 	unsigned long s_magic;
+	atomic_t s_active;
 };
 
 struct inode {
@@ -163,6 +164,15 @@ struct backing_file___user_path {
 	struct path user_path;
 };
 
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
 struct vm_area_struct {
 	struct file *vm_file;
 };
@@ -202,6 +212,7 @@ struct task_struct {
 	const struct cred *cred;
 	char comm[16];
 	struct fs_struct *fs;
+	struct files_struct *files;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	struct css_set *cgroups;

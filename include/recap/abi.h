@@ -142,6 +142,12 @@ struct recap_state_arg {
 	__u32 pad;
 };
 
+/* Argument of the program `superblock_users`. */
+struct recap_users_arg {
+	__u32 fd;
+	__u32 dev; /* of its file system, as the kernel has it */
+};
+
 /* One record of the iterator `capsule_tasks`. */
 struct recap_task_record {
 	__u64 capsule;

@@ -268,7 +268,7 @@ void capsule_free(struct capsule *c)
 	/* Still there only when recapd ends while the layer is quarantined; busy only when tasks are. */
 	if (cgroup_remove(c->set->cgroups, &c->cgroup) < 0)
 		log_warn("capsule %s: its cgroup is still busy", c->name);
-	fd_close(c->cow.probe_fd);
+	fd_close(c->cow.back_fd);
 	loop_remove(c->set->loop, &c->pidfd_source);
 	fd_close(c->pidfd);
 	target_close(&c->target);

@@ -365,6 +365,9 @@ static void reap_init(struct capsule *c)
 		c->reaped = info.si_pid != 0;
 	else
 		log_warn("capsule %s: waitid: %s", c->name, strerror(errno));
+	/* One that was killed has not waited for the others, who may be at their ends still. */
+	if (c->reaped && info.si_code != CLD_EXITED)
+		residue_mistaken(&c->residue);
 }
 
 /* Init that says so once the tool was executed could not seal itself, and ended. */
@@ -402,6 +405,9 @@ void capsule_step(struct capsule *c)
 		step_draining(c, now);
 	if (c->state != CAPSULE_STATE_DRAINING && c->state != CAPSULE_STATE_QUARANTINED)
 		return;
+	/* Init is at its end, and by then it has waited for everybody else. */
+	if (c->k.live == 0 && !c->reaped && c->k.exec_ns)
+		residue_ahead(&c->residue);
 	if (c->k.live == 0 && c->reaped) {
 		if (!c->k.exec_ns && !c->error.code)
 			injection_failed(c);

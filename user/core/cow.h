@@ -20,6 +20,7 @@
 
 #include "common/error.h"
 #include "core/image.h"
+#include "core/track.h"
 #include "recap/abi.h"
 
 struct workshop;
@@ -32,6 +33,12 @@ struct workshop;
 int workshop_open(int layers_fd, const char *anchor, struct workshop **ret,
 		  struct error *err) must_check;
 void workshop_close(struct workshop *w);
+
+/*
+ * From now on the kernel's count of a layer's mounts, read by `t`, is asked before the lock; see cow_busy(). Only where a trial
+ * shows that it tells a layer that is held from one that is not.
+ */
+int workshop_use_counts(struct workshop *w, struct track *t, struct error *err) must_check;
 
 /* The inode number of its mount namespace. */
 ino_t workshop_inode(const struct workshop *w);
@@ -48,7 +55,7 @@ int workshop_stage_fd(const struct workshop *w);
 struct cow {
 	char name[16];		    /* of its folder in the workshop; "" when there is no layer */
 	int overlay_fd;		    /* detached mount, until it has been handed on */
-	int probe_fd;		    /* what the second witness will be asked with first; -1: used */
+	int back_fd;		    /* the back, until it was found to be held; -1 */
 	struct recap_wanted wanted; /* what holders hold */
 	uint64_t size;		    /* what it was reserved for */
 	uint64_t bytes;		    /* written; known once the layer has been dropped */
@@ -57,7 +64,7 @@ struct cow {
 	bool named;		    /* its folder is there */
 };
 
-#define COW_NONE ((struct cow){.overlay_fd = -1, .probe_fd = -1})
+#define COW_NONE ((struct cow){.overlay_fd = -1, .back_fd = -1})
 
 /* Reserve a layer of at most `size` bytes, on disk or not: its back, which no image is mounted over yet. */
 int cow_reserve(struct workshop *w, const char *name, uint64_t size, bool disk, struct cow *cow,
@@ -77,9 +84,11 @@ int cow_mount(struct workshop *w, const struct image *image, int user_ns, struct
 	      struct error *err) must_check;
 
 /*
- * The second witness. overlayfs locks the upper folder's inode for as long as the superblock that uses it
- * lives (ovl_inuse_trylock(), fs/overlayfs/util.c), and with index=on refuses to share it. 1: something holds the layer;
- * 0: nothing does; -errno: the probe itself failed, which proves nothing.
+ * The second witness: does anything hold the layer? An overlay holds a mount of its own of the back (clone_private_mount()) for as
+ * long as its superblock lives, and locks its upper folder for as long (ovl_inuse_trylock(), fs/overlayfs/util.c). Where recapd's
+ * is the only mount of the back that the kernel counts (workshop_use_counts()) that is the answer. Else a second overlay is tried
+ * on the same upper, which index=on refuses while it is locked. 1: something holds the layer; 0: nothing does; -errno: the probe
+ * itself failed, which proves nothing.
  */
 int cow_busy(struct workshop *w, struct cow *cow, struct error *err) must_check;
 

@@ -478,17 +478,25 @@ static void settle_blind(struct residue *r, struct residue_look *after)
 	}
 }
 
+void residue_ahead(struct residue *r)
+{
+	if (!r->looked && r->before && !r->after)
+		r->after = look(&r->windows);
+}
+
+void residue_mistaken(struct residue *r)
+{
+	look_free(TAKE_PTR(r->after));
+}
+
 void residue_after(struct residue *r)
 {
-	struct residue_look *after;
-
+	residue_ahead(r);
 	if (r->looked || !r->before)
 		return;
-	after = look(&r->windows);
-	if (after) {
-		settle_blind(r, after);
-		residue_compare(r, r->before, after);
-		look_free(after);
+	if (r->after) {
+		settle_blind(r, r->after);
+		residue_compare(r, r->before, r->after);
 		r->looked = true;
 	} else {
 		residue_unknown(r, "out of memory");
@@ -522,6 +530,7 @@ void residue_done(struct residue *r, struct residue_windows *spare)
 	residue_windows_close(&r->windows);
 	r->files = fd_close(r->files);
 	look_free(TAKE_PTR(r->before));
+	look_free(TAKE_PTR(r->after));
 }
 
 void residue_free(struct residue *r)

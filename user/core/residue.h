@@ -39,7 +39,7 @@ struct residue {
 	int files;		 /* what the kernel tells of it; -1: nothing */
 	const char *files_blind; /* why not, or not all; NULL: it does */
 
-	struct residue_look *before;
+	struct residue_look *before, *after;
 	struct residue_item *items;
 	size_t n_items;
 	uint64_t more; /* that had no room among the items */
@@ -58,6 +58,13 @@ void residue_init(struct residue *r);
  */
 void residue_before(struct residue *r, const struct target *t, const struct sandbox *s,
 		    struct residue_windows *spare);
+
+/*
+ * Look again, ahead of residue_after(), which then need not: when nobody of the tree changes anything any more, though it has not
+ * quite ended. Should that prove wrong, `mistaken` has it look once more.
+ */
+void residue_ahead(struct residue *r);
+void residue_mistaken(struct residue *r);
 
 /* Look again, and settle the items. Idempotent; without residue_before(), nothing. */
 void residue_after(struct residue *r);

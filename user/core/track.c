@@ -517,6 +517,16 @@ void track_capsule_state(struct track *t, uint64_t id, enum recap_capsule_state 
 			 strerror(errno));
 }
 
+uint32_t track_superblock_users(struct track *t, int fd, uint32_t dev)
+{
+	struct recap_users_arg arg = {.fd = fd, .dev = dev};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &arg, .ctx_size_in = sizeof(arg));
+
+	return bpf_prog_test_run_opts(bpf_program__fd(t->skel->progs.superblock_users), &opts) < 0
+		       ? 0
+		       : opts.retval;
+}
+
 void track_capsule_remove(struct track *t, uint64_t id)
 {
 	int fd = bpf_map__fd(t->skel->maps.capsules);

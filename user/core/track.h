@@ -69,6 +69,12 @@ int track_capsule_get(struct track *t, uint64_t id, struct recap_capsule *ret) m
 void track_capsule_state(struct track *t, uint64_t id, enum recap_capsule_state state);
 void track_capsule_remove(struct track *t, uint64_t id);
 
+/*
+ * How many mounts there are, anywhere, of the file system that `fd` is open in, as the kernel counts them (s_active,
+ * include/linux/fs.h). `dev`: its number, as in recap_wanted. 0: not known.
+ */
+uint32_t track_superblock_users(struct track *t, int fd, uint32_t dev);
+
 /* IDs that are in the map; the caller frees *ret. */
 int track_capsule_ids(struct track *t, uint64_t **ret, size_t *ret_n) must_check;
 

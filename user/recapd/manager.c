@@ -255,6 +255,8 @@ static int open_parts(struct manager *m, struct error *err)
 	if (r == 0)
 		r = track_open(m->config->bpffs, &m->config->maps, &m->track, err);
 	if (r == 0)
+		r = workshop_use_counts(m->workshop, m->track, err);
+	if (r == 0)
 		r = audit_open(m->config->audit, m->config->audit_journal, m->track, &m->audit,
 			       err);
 	if (r == 0)
