@@ -15,7 +15,8 @@ struct loop {
 	int n, at;		     /* events fetched, and the one being served */
 	void (*deferred)(void *arg); /* NULL: nothing */
 	void *deferred_arg;
-	uint64_t due_ns;
+	unsigned int idle_us;
+	uint64_t latest_ns;
 };
 
 int loop_new(struct loop **ret, struct error *err)
@@ -88,20 +89,19 @@ void loop_defer(struct loop *loop, unsigned int us, void (*fn)(void *arg), void 
 	loop_settle(loop);
 	loop->deferred = fn;
 	loop->deferred_arg = arg;
-	loop->due_ns = clock_boot_ns() + us * 1000ull;
+	loop->idle_us = us;
+	loop->latest_ns = clock_boot_ns() + us * 4000ull;
 }
 
 static bool is_due(const struct loop *loop)
 {
-	return loop->deferred && clock_boot_ns() >= loop->due_ns;
+	return loop->deferred && clock_boot_ns() >= loop->latest_ns;
 }
 
-/* Until something happens or what was deferred is due. */
+/* Until something happens. 0: nothing did for as long as what was deferred is to wait. */
 static int wait_for_events(struct loop *loop)
 {
-	uint64_t now = loop->deferred ? clock_boot_ns() : 0;
-	uint64_t ns = now < loop->due_ns ? loop->due_ns - now : 0;
-	struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+	const struct timespec t = {loop->idle_us / 1000000, loop->idle_us % 1000000 * 1000};
 
 	return epoll_pwait2(loop->epoll, loop->events, BATCH, loop->deferred ? &t : NULL, NULL);
 }
@@ -109,7 +109,10 @@ static int wait_for_events(struct loop *loop)
 int loop_run(struct loop *loop, void (*after)(void *arg), void *arg)
 {
 	while (!loop->stop) {
+		bool idle;
+
 		loop->n = wait_for_events(loop);
+		idle = loop->n == 0;
 		if (loop->n < 0 && errno != EINTR)
 			return -errno;
 		for (loop->at = 0; loop->at < loop->n; loop->at++) {
@@ -120,7 +123,7 @@ int loop_run(struct loop *loop, void (*after)(void *arg), void *arg)
 		}
 		loop->n = 0;
 		/* A service that is never idle does it all the same. */
-		if (is_due(loop))
+		if (idle || is_due(loop))
 			loop_settle(loop);
 		after(arg);
 	}
