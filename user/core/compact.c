@@ -7,7 +7,8 @@
 
 #define NUMBERS_MAX 1024	/* beyond the last system call of any architecture's own */
 #define X32_BIT	    0x40000000u /* x86: another ABI's numbers, which libseccomp tells apart */
-#define RANGES_MAX  256		/* a jump of the tree reaches no further */
+#define RANGES_MAX  256
+#define JUMP_MAX    255 /* instructions (struct sock_filter) */
 
 /* libseccomp writes a filter to a descriptor only: read it back. */
 int compact_export(scmp_filter_ctx ctx, struct sock_fprog *ret)
@@ -78,10 +79,14 @@ struct range {
 	bool args; /* by its arguments: `action` says nothing */
 };
 
+#define LEAVES_MAX 16 /* different answers */
+
 struct tree {
 	struct range ranges[RANGES_MAX];
 	size_t n;
-	struct sock_filter insns[4 + 2 * RANGES_MAX];
+	struct range leaves[LEAVES_MAX]; /* behind the comparisons: one for all ranges of an answer */
+	size_t n_leaves;
+	struct sock_filter insns[4 + RANGES_MAX + LEAVES_MAX];
 	size_t len, end; /* `end`: where the program for arguments starts */
 };
 
@@ -105,31 +110,58 @@ static int add_range(struct tree *t, const struct sock_fprog *full, unsigned int
 	return 0;
 }
 
-/* Instructions of the search over ranges [lo, hi]: a leaf for each, a comparison between neighbours. */
-static size_t size_of(size_t lo, size_t hi)
-{
-	return 2 * (hi - lo) + 1;
-}
-
 static void put(struct tree *t, struct sock_filter insn)
 {
 	t->insns[t->len++] = insn;
 }
 
+static int add_leaf(struct tree *t, const struct range *r)
+{
+	for (size_t i = 0; i < t->n_leaves; i++)
+		if (same(&t->leaves[i], r))
+			return 0;
+	if (t->n_leaves == LEAVES_MAX)
+		return -E2BIG;
+	t->leaves[t->n_leaves++] = *r;
+	return 0;
+}
+
+static size_t leaf_of(const struct tree *t, const struct range *r)
+{
+	size_t i = 0;
+
+	while (!same(&t->leaves[i], r))
+		i++;
+	return t->end - t->n_leaves + i;
+}
+
+/* Where the search over ranges [lo, hi] begins when its comparisons are at `at`: a single range needs none. */
+static size_t start_of(const struct tree *t, size_t at, size_t lo, size_t hi)
+{
+	return lo < hi ? at : leaf_of(t, &t->ranges[lo]);
+}
+
+/* The search over ranges [lo, hi], of which each needs a comparison with the one before it. */
 static void put_search(struct tree *t, size_t lo, size_t hi)
 {
-	size_t mid = (lo + hi + 1) / 2;
+	size_t mid = (lo + hi + 1) / 2, next = t->len + 1;
+	size_t right = start_of(t, next + (mid - 1 - lo), mid, hi);
 
-	if (lo < hi) {
-		put(t, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, t->ranges[mid].first,
-						    size_of(lo, mid - 1), 0));
-		put_search(t, lo, mid - 1);
-		put_search(t, mid, hi);
-	} else if (t->ranges[lo].args) {
-		put(t, (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, t->end - t->len - 1));
-	} else {
-		put(t, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, t->ranges[lo].action));
-	}
+	if (lo == hi)
+		return;
+	put(t, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, t->ranges[mid].first,
+					    right - next,
+					    start_of(t, next, lo, mid - 1) - next));
+	put_search(t, lo, mid - 1);
+	put_search(t, mid, hi);
+}
+
+static void put_leaves(struct tree *t)
+{
+	for (size_t i = 0; i < t->n_leaves; i++)
+		put(t, t->leaves[i].args
+			       ? (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, t->end - t->len - 1)
+			       : (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, t->leaves[i].action));
 }
 
 static int build(struct tree *t, const struct sock_fprog *full, unsigned int arch)
@@ -143,10 +175,12 @@ static int build(struct tree *t, const struct sock_fprog *full, unsigned int arc
 	/* What a tracer makes of a call that is to be skipped; libseccomp does not take it for x32. */
 	if (r == 0)
 		r = add_range(t, full, ~0u, arch);
-	/* The first comparison jumps over half of the rest: 255 instructions at most. */
-	if (r < 0 || size_of(0, (t->n + 1) / 2) > 255)
+	for (size_t i = 0; i < t->n && r == 0; i++)
+		r = add_leaf(t, &t->ranges[i]);
+	/* The first comparison may jump to the last leaf. */
+	if (r < 0 || t->n + t->n_leaves > JUMP_MAX)
 		return -E2BIG;
-	t->end = 4 + size_of(0, t->n - 1);
+	t->end = 4 + t->n - 1 + t->n_leaves;
 	put(t, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 					    offsetof(struct seccomp_data, arch)));
 	put(t, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 1, 0));
@@ -154,6 +188,7 @@ static int build(struct tree *t, const struct sock_fprog *full, unsigned int arc
 	put(t, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 					    offsetof(struct seccomp_data, nr)));
 	put_search(t, 0, t->n - 1);
+	put_leaves(t);
 	return 0;
 }
 

@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: MIT
 #include "core/masks.h"
 
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
+#include "common/fd.h"
 #include "core/mountapi.h"
 
-/* All of it is read-only anyway: so are /proc/bus, fs, irq, sys and sysrq-trigger. */
+/*
+ * All of it is read-only anyway: so are /proc/bus, fs, irq, sys and sysrq-trigger. What every kernel has comes last: see
+ * masks_put().
+ */
 static const struct {
 	bool sys, folder;
 	const char *path;
 } masked[] = {
-	{false, true, "acpi"},	       {false, true, "asound"},
-	{false, false, "interrupts"},  {false, false, "kcore"},
-	{false, false, "keys"},	       {false, false, "latency_stats"},
-	{false, false, "sched_debug"}, {false, true, "scsi"},
-	{false, false, "timer_list"},  {false, false, "timer_stats"},
-	{true, true, "firmware"},      {true, true, "devices/virtual/powercap"},
+	{false, true, "acpi"},
+	{false, true, "asound"},
+	{false, false, "keys"},
+	{false, false, "latency_stats"},
+	{false, false, "sched_debug"},
+	{false, true, "scsi"},
+	{false, false, "timer_list"},
+	{false, false, "timer_stats"},
+	{false, false, "kcore"},
+	{true, true, "devices/virtual/powercap"},
+	{false, false, "interrupts"},
+	{true, true, "firmware"},
 };
 
 /* That it is what we made, and nothing else: the mount is the stage's own file system, and the file or folder is empty. */
@@ -48,34 +56,30 @@ int masks_find(struct masks *ret)
 }
 
 /*
- * Cloned one by one where it is wanted: a clone made ahead that finds no place would have to be dissolved by itself, for which the
- * kernel waits until all CPUs have noticed (namespace_unlock()).
+ * A clone that finds no place is for the next of its kind: to be let go it would have to be dissolved by itself, for which the kernel
+ * waits until all CPUs have noticed (namespace_unlock()). Nothing in the two file systems leads elsewhere: they are new, and the
+ * kernel's.
  */
-static int cover(int source, int at)
+static int cover(int source, int *clone, int fs, const char *path)
 {
-	cleanup_fd int fd =
-		open_tree(source, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-
-	if (fd < 0 ||
-	    move_mount(fd, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (*clone < 0)
+		*clone = open_tree(source, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (*clone < 0)
 		return -errno;
+	if (move_mount(*clone, "", fs, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	*clone = fd_close(*clone);
 	return 0;
 }
 
 int masks_put(const struct masks *masks, int proc, int sys)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
+	cleanup_fd int file = -1, folder = -1;
+	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(masked); i++) {
-		cleanup_fd int at = syscall(SYS_openat2, masked[i].sys ? sys : proc, masked[i].path,
-					    &how, sizeof(how));
-		int r = at < 0 ? -errno : cover(masked[i].folder ? masks->folder : masks->file, at);
-
-		if (r < 0 && !(at < 0 && r == -ENOENT))
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(masked) && r == 0; i++)
+		r = cover(masked[i].folder ? masks->folder : masks->file,
+			  masked[i].folder ? &folder : &file, masked[i].sys ? sys : proc,
+			  masked[i].path);
+	return r;
 }

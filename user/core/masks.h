@@ -2,7 +2,7 @@
 /*
  * What /proc and /sys tell of the machine rather than of the target is covered, as OCI runtimes do it. No path is looked up that
  * anybody else could have changed meanwhile (CVE-2025-31133, CVE-2025-52565): what covers is of the stage, where there is
- * nobody, and where it goes is looked up below the root of the procfs or sysfs mount that was just made, on that mount only.
+ * nobody, and where it goes is looked up below the root of the procfs or sysfs mount that was just made, which nobody else has.
  */
 #ifndef RECAP_MASKS_H
 #define RECAP_MASKS_H

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define DB_MAX (1 << 20) /* bytes read of a database: what follows is not there for us */
+#define DB_MAX	    (1 << 20) /* bytes read of a database: what follows is not there for us */
+#define DB_LINE_MAX 16384     /* of a line */
 
 /*
  * A stream on `path` below `rootfd`, or NULL in *ret where the image does without: links stay inside, and what is no ordinary file
@@ -62,11 +63,13 @@ static int find_user(int rootfd, const char *name, struct user_ids *u)
 {
 	bool numeric = to_id(name, &u->uid), found = false;
 	cleanup_file FILE *f = NULL;
+	cleanup_free char *buf = NULL;
 	struct passwd pw, *res;
-	char buf[4096];
 	int r = open_db(rootfd, "etc/passwd", &f);
 
-	while (f && !found && fgetpwent_r(f, &pw, buf, sizeof(buf), &res) == 0) {
+	if (f && !(buf = malloc(DB_LINE_MAX)))
+		return -ENOMEM;
+	while (f && !found && fgetpwent_r(f, &pw, buf, DB_LINE_MAX, &res) == 0) {
 		if (numeric ? pw.pw_uid != u->uid : strcmp(pw.pw_name, name))
 			continue;
 		u->uid = pw.pw_uid;
@@ -90,11 +93,13 @@ static int find_group(int rootfd, const char *group, const char *user, struct us
 {
 	bool numeric = group && to_id(group, &u->gid);
 	cleanup_file FILE *f = NULL;
+	cleanup_free char *buf = NULL;
 	struct group gr, *res;
-	char buf[16384];
 	int r = numeric ? 0 : open_db(rootfd, "etc/group", &f);
 
-	while (f && fgetgrent_r(f, &gr, buf, sizeof(buf), &res) == 0) {
+	if (f && !(buf = malloc(DB_LINE_MAX)))
+		return -ENOMEM;
+	while (f && fgetgrent_r(f, &gr, buf, DB_LINE_MAX, &res) == 0) {
 		if (group && !strcmp(gr.gr_name, group)) {
 			u->gid = gr.gr_gid;
 			return 1;

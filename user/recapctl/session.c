@@ -45,6 +45,8 @@ void session_close(struct session *s)
 {
 	terminal_close(&s->term);
 	relay_close(&s->relay);
+	/* The connection ends with us: recapd, which its end wakes, is not to run in our place before we have got there. */
+	s->link.fd = -1;
 	varlink_close(&s->link);
 	varlink_close(&s->control);
 	s->signals = fd_close(s->signals);

@@ -104,7 +104,7 @@ void terminal_type(struct terminal *t)
  */
 void terminal_show(struct terminal *t)
 {
-	char buf[16384];
+	static char buf[16384]; /* not on the stack, where it takes pages for who has no terminal */
 	ssize_t n;
 
 	while (t->master >= 0) {
