@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -25,6 +26,9 @@
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define STARTER_NAME "recap-starter"
 #define INIT_NAME    "recap-init"
+#define STACK_SIZE   (256 << 10)
+#define STACK_GUARD  (16 << 10)
+#define STACK_USED   (32 << 10)
 #define LOG_MAX	     (16 << 20) /* bytes kept of a detached capsule's output */
 #define LOG_FULL     "\n[recap: output limit reached, the rest is dropped]\n"
 
@@ -142,12 +146,24 @@ static int leave_mounts(int stage, int *ret_own, struct error *err)
 	return *ret_own < 0 ? error_sys(err, errno, "cannot open the mount namespace") : 0;
 }
 
+/* For an init that shares its memory with the starter. The part that it will use is made ahead, too. */
+static char *make_stack(void)
+{
+	char *low = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+	if (low == MAP_FAILED || mprotect(low, STACK_GUARD, PROT_NONE) < 0)
+		return NULL;
+	madvise(low + STACK_SIZE - STACK_USED, STACK_USED, MADV_POPULATE_WRITE);
+	return low + STACK_SIZE;
+}
+
 int inject_sit(int stage, int overlay, bool usual, const cpu_set_t *cpus, struct inject_seat *ret,
 	       struct error *err)
 {
 	int r = leave_session(err);
 
-	*ret = (struct inject_seat){.usual = usual, .cpus = *cpus, .mnt_ns = -1, .root = -1};
+	*ret = (struct inject_seat){.usual = usual, .cpus = *cpus, .mnt_ns = -1, .root = -1, .stack = make_stack()};
 	if (r == 0 && usual && (r = sandbox_bound_usual()) < 0)
 		error_sys(err, -r, "cannot bound the capabilities");
 	if (r == 0)
@@ -609,8 +625,9 @@ static const step_fn steps[] = {
 	step_reaper, /* before there is anybody to reap */
 };
 
-static __attribute__((noreturn)) void child_main(struct child *c)
+static int child_main(void *arg)
 {
+	struct child *c = arg;
 	char **env;
 	pid_t pid;
 
@@ -650,13 +667,15 @@ int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
 		.pidfd = (uintptr_t)ret_pidfd,
 		.cgroup = cgroup >= 0 ? cgroup : 0,
 	};
-	struct child child = {.plan = plan,
-			      .seat = seat,
-			      .report = report,
-			      .err = &report->error,
-			      .target_tree = -1,
-			      .root = -1};
+	static struct child child;
 	pid_t pid;
+
+	child = (struct child){.plan = plan,
+			       .seat = seat,
+			       .report = report,
+			       .err = &report->error,
+			       .target_tree = -1,
+			       .root = -1};
 
 	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
 		int ns = plan->fds[INJECT_FD_NS + before[i]];
@@ -666,8 +685,13 @@ int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
 	}
 	if (!joins(plan, TARGET_NS_NET) && unshare(CLONE_NEWNET) < 0)
 		return -errno;
+	if (cgroup < 0 && seat->stack)
+		pid = clone(child_main, seat->stack,
+			    (int)(CLONE_VM | args.flags), &child, ret_pidfd);
+	else {
 	pid = syscall(SYS_clone3, &args, sizeof(args));
 	if (pid == 0)
 		child_main(&child);
+	}
 	return pid < 0 ? -errno : pid;
 }

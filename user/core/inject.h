@@ -60,6 +60,7 @@ struct inject_seat {
 	bool usual;	/* it is bounded, for usual sandboxes only */
 	int mnt_ns;	/* its own mount namespace: the stage's few mounts, and */
 	int root;	/* the capsule's root on top of them; -1: not yet */
+	char *stack;	/* for init: its end; NULL: init gets a copy of all memory */
 	struct masks masks;
 };
 
