@@ -297,7 +297,8 @@ static void account(const struct capsule *c)
 		track_latency_add(c->set->track, c->image_ref, all[i].phase, all[i].us);
 }
 
-#define BOOKS_US 250 /* after the client's last sign of life: it is to end first, and may be on our CPU */
+#define BOOKS_US \
+	250 /* after the client's last sign of life: it is to end first, and may be on our CPU */
 
 /* The books of those that have finished, which nobody waits for, and what the next one will need. */
 static void do_books(void *arg)

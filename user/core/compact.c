@@ -84,7 +84,8 @@ struct range {
 struct tree {
 	struct range ranges[RANGES_MAX];
 	size_t n;
-	struct range leaves[LEAVES_MAX]; /* behind the comparisons: one for all ranges of an answer */
+	struct range
+		leaves[LEAVES_MAX]; /* behind the comparisons: one for all ranges of an answer */
 	size_t n_leaves;
 	struct sock_filter insns[4 + RANGES_MAX + LEAVES_MAX];
 	size_t len, end; /* `end`: where the program for arguments starts */
@@ -150,8 +151,7 @@ static void put_search(struct tree *t, size_t lo, size_t hi)
 	if (lo == hi)
 		return;
 	put(t, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, t->ranges[mid].first,
-					    right - next,
-					    start_of(t, next, lo, mid - 1) - next));
+					    right - next, start_of(t, next, lo, mid - 1) - next));
 	put_search(t, lo, mid - 1);
 	put_search(t, mid, hi);
 }
@@ -159,9 +159,10 @@ static void put_search(struct tree *t, size_t lo, size_t hi)
 static void put_leaves(struct tree *t)
 {
 	for (size_t i = 0; i < t->n_leaves; i++)
-		put(t, t->leaves[i].args
-			       ? (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, t->end - t->len - 1)
-			       : (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, t->leaves[i].action));
+		put(t,
+		    t->leaves[i].args
+			    ? (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, t->end - t->len - 1)
+			    : (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, t->leaves[i].action));
 }
 
 static int build(struct tree *t, const struct sock_fprog *full, unsigned int arch)

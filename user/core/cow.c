@@ -17,8 +17,8 @@
 
 struct workshop {
 	int host_ns, shop_ns, stage_ns;
-	int root; /* the workshop's root folder: works from any namespace */
-	int disk; /* the folder for layers on disk; -1: none are made */
+	int root;	     /* the workshop's root folder: works from any namespace */
+	int disk;	     /* the folder for layers on disk; -1: none are made */
 	struct track *track; /* reads the kernel's counts; NULL: they are not used */
 };
 
@@ -234,13 +234,14 @@ int workshop_open(int layers_fd, const char *anchor, struct workshop **ret, stru
 
 static uint32_t users_of(struct track *t, const struct cow *cow)
 {
-	return cow->back_fd < 0 ? 0 : track_superblock_users(t, cow->back_fd, cow->wanted.tmpfs_dev);
+	return cow->back_fd < 0 ? 0
+				: track_superblock_users(t, cow->back_fd, cow->wanted.tmpfs_dev);
 }
 
 int workshop_use_counts(struct workshop *w, struct track *t, struct error *err)
 {
 	struct image empty = {.digest = "", .n_layers = 0};
-	uint32_t held, free;
+	uint32_t held, alone;
 	struct cow cow;
 	int r = cow_reserve(w, "trial", 1 << 20, false, &cow, err);
 
@@ -248,17 +249,18 @@ int workshop_use_counts(struct workshop *w, struct track *t, struct error *err)
 		r = cow_mount(w, &empty, -1, &cow, err);
 	held = users_of(t, &cow);
 	cow.overlay_fd = fd_close(cow.overlay_fd);
-	free = users_of(t, &cow);
+	alone = users_of(t, &cow);
 	if (r == 0)
 		r = cow_drop(w, &cow, err);
 	else if (cow_drop(w, &cow, NULL) < 0)
 		log_warn("the trial layer could not be removed");
-	if (r == 0 && held > 1 && free == 1)
+	if (r == 0 && held > 1 && alone == 1)
 		w->track = t;
 	else if (r == 0)
-		log_warn("the kernel counts %u and %u mounts of a layer, which is not understood: escapes are proven by "
-			 "overlayfs's lock alone, which takes longer",
-			 held, free);
+		log_warn(
+			"the kernel counts %u and %u mounts of a layer, which is not understood: escapes are proven by "
+			"overlayfs's lock alone, which takes longer",
+			held, alone);
 	return r;
 }
 

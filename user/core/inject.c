@@ -27,8 +27,7 @@
 #define STARTER_NAME "recap-starter"
 #define INIT_NAME    "recap-init"
 #define STACK_SIZE   (256 << 10)
-#define STACK_GUARD  (16 << 10)
-#define STACK_USED   (32 << 10)
+#define STACK_USED   (32 << 10) /* by an ordinary init: made ahead */
 #define LOG_MAX	     (16 << 20) /* bytes kept of a detached capsule's output */
 #define LOG_FULL     "\n[recap: output limit reached, the rest is dropped]\n"
 
@@ -62,7 +61,7 @@ struct child {
  * From the starter to the tool's exec there is one thread of work in three processes, each waiting for the last. Left alone, the
  * scheduler puts every one on another CPU, which has to be woken first, or is busy. So the starter, which recapd keeps off its own
  * CPU, ties itself to the one that it is woken on, and init and the tool inherit that; each is let go of as soon as it is not the one
- * that all wait for. Meanwhile recapd is at its own work, and in the end the starter ends there, too.
+ * that all wait for. Meanwhile recapd is at its own work.
  */
 /* Only ever costs time when it fails: nothing depends on it. */
 static void leave_cpu(pid_t pid, const cpu_set_t *before)
@@ -146,16 +145,23 @@ static int leave_mounts(int stage, int *ret_own, struct error *err)
 	return *ret_own < 0 ? error_sys(err, errno, "cannot open the mount namespace") : 0;
 }
 
-/* For an init that shares its memory with the starter. The part that it will use is made ahead, too. */
+/* Init's, which shares all memory with the starter. NULL: then it will have a copy. */
 static char *make_stack(void)
 {
+#ifdef __SANITIZE_ADDRESS__
+	/* It keeps book of the memory that it knows for stacks. */
+	return NULL;
+#else
+	size_t page = sysconf(_SC_PAGESIZE);
 	char *low = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 
-	if (low == MAP_FAILED || mprotect(low, STACK_GUARD, PROT_NONE) < 0)
+	if (low == MAP_FAILED || mprotect(low, page, PROT_NONE) < 0)
 		return NULL;
-	madvise(low + STACK_SIZE - STACK_USED, STACK_USED, MADV_POPULATE_WRITE);
+	/* Where this fails, it is made when it is used. */
+	(void)madvise(low + STACK_SIZE - STACK_USED, STACK_USED, MADV_POPULATE_WRITE);
 	return low + STACK_SIZE;
+#endif
 }
 
 int inject_sit(int stage, int overlay, bool usual, const cpu_set_t *cpus, struct inject_seat *ret,
@@ -163,7 +169,8 @@ int inject_sit(int stage, int overlay, bool usual, const cpu_set_t *cpus, struct
 {
 	int r = leave_session(err);
 
-	*ret = (struct inject_seat){.usual = usual, .cpus = *cpus, .mnt_ns = -1, .root = -1, .stack = make_stack()};
+	*ret = (struct inject_seat){
+		.usual = usual, .cpus = *cpus, .mnt_ns = -1, .root = -1, .stack = make_stack()};
 	if (r == 0 && usual && (r = sandbox_bound_usual()) < 0)
 		error_sys(err, -r, "cannot bound the capabilities");
 	if (r == 0)
@@ -625,7 +632,7 @@ static const step_fn steps[] = {
 	step_reaper, /* before there is anybody to reap */
 };
 
-static int child_main(void *arg)
+static __attribute__((noreturn)) int child_main(void *arg)
 {
 	struct child *c = arg;
 	char **env;
@@ -653,20 +660,33 @@ static int child_main(void *arg)
 
 /*
  * The child is born where its /proc/PID shows nothing of the host: on the stage, and in the target's network, or one of its own.
- * The PID namespace is that "for children". CLONE_PARENT: recapd waits for it.
+ * The PID namespace is that "for children". CLONE_PARENT: recapd waits for it. CLONE_VM: to copy the page tables, to fill the copy page
+ * by page, and to take it apart in the end would be a tenth of an attach. The starter touches nothing any more but its own stack
+ * and, should recapd have died meanwhile, errno. Only clone3(2) gets into a cgroup, and glibc has none that brings a stack.
  */
+static pid_t fork_init(struct child *c, uint64_t flags, int cgroup, int *ret_pidfd)
+{
+	struct clone_args args = {
+		.flags = flags | (cgroup < 0 ? 0 : CLONE_INTO_CGROUP),
+		.pidfd = (uintptr_t)ret_pidfd,
+		.cgroup = cgroup < 0 ? 0 : cgroup,
+	};
+	pid_t pid;
+
+	if (cgroup < 0 && c->seat->stack)
+		return clone(child_main, c->seat->stack, (int)flags | CLONE_VM, c, ret_pidfd);
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid == 0)
+		child_main(c);
+	return pid;
+}
+
 int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
 		struct inject_report *report, int *ret_pidfd)
 {
 	const enum target_ns before[] = {TARGET_NS_PID, TARGET_NS_NET};
 	const int types[] = {CLONE_NEWPID, CLONE_NEWNET};
-	int cgroup = plan->fds[INJECT_FD_CGROUP];
-	struct clone_args args = {
-		.flags = CLONE_PARENT | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0) |
-			 (joins(plan, TARGET_NS_PID) ? 0 : CLONE_NEWPID),
-		.pidfd = (uintptr_t)ret_pidfd,
-		.cgroup = cgroup >= 0 ? cgroup : 0,
-	};
+	/* Not on our stack: we go on before the child is done with it. */
 	static struct child child;
 	pid_t pid;
 
@@ -676,7 +696,6 @@ int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
 			       .err = &report->error,
 			       .target_tree = -1,
 			       .root = -1};
-
 	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
 		int ns = plan->fds[INJECT_FD_NS + before[i]];
 
@@ -685,13 +704,9 @@ int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
 	}
 	if (!joins(plan, TARGET_NS_NET) && unshare(CLONE_NEWNET) < 0)
 		return -errno;
-	if (cgroup < 0 && seat->stack)
-		pid = clone(child_main, seat->stack,
-			    (int)(CLONE_VM | args.flags), &child, ret_pidfd);
-	else {
-	pid = syscall(SYS_clone3, &args, sizeof(args));
-	if (pid == 0)
-		child_main(&child);
-	}
+	pid = fork_init(&child,
+			CLONE_PARENT | CLONE_PIDFD |
+				(joins(plan, TARGET_NS_PID) ? 0 : CLONE_NEWPID),
+			plan->fds[INJECT_FD_CGROUP], ret_pidfd);
 	return pid < 0 ? -errno : pid;
 }

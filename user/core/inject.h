@@ -4,7 +4,7 @@
  * capsule's cgroup and with the capsule's tag. The child (our *init*) builds the capsule's view, starts the tool with vfork(2),
  * gives up everything and stays as the tree's subreaper until the last process of it has gone.
  *
- *   recapd ── message ──> starter ── clone3 ──> init ── vfork ──> tool (exec)
+ *   recapd ── message ──> starter ── clone ──> init ── vfork ──> tool (exec)
  *
  * Init is a fork and executes nothing: it is not dumpable, so the target can open nothing below its /proc/PID (ptrace(2),
  * PTRACE_MODE_*), and recapd's binary is never a file that it could write to (CVE-2019-5736).
@@ -60,7 +60,7 @@ struct inject_seat {
 	bool usual;	/* it is bounded, for usual sandboxes only */
 	int mnt_ns;	/* its own mount namespace: the stage's few mounts, and */
 	int root;	/* the capsule's root on top of them; -1: not yet */
-	char *stack;	/* for init: its end; NULL: init gets a copy of all memory */
+	char *stack;	/* the end of init's; NULL: init will have a copy of the starter's */
 	struct masks masks;
 };
 
@@ -103,7 +103,8 @@ int inject_sit(int stage, int overlay, bool usual, const cpu_set_t *cpus, struct
 /*
  * Fork and inject, as a sibling of the caller: the child is the caller's parent's. Returns its PID, with a pidfd in *ret_pidfd, or
  * -errno; how it fares is in `report` once the tool has been executed or the child has gone. The caller is in the target's namespaces
- * then, and of no other use.
+ * then, and of no other use: it may end, but until then what it has given here is to stay as it is, since the child shares its
+ * memory.
  */
 int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
 		struct inject_report *report, int *ret_pidfd) must_check;

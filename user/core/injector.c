@@ -282,9 +282,7 @@ static __attribute__((noreturn)) void start(const struct order *o, struct inject
 		if (pid < 0)
 			error_sys(&err, -pid, "cannot fork into the target's PID namespace");
 	}
-	/* Until recapd has let go of the socket: the CPU is init's now. */
-	(void)!answer(sock, pid, pidfd, &err);
-	_exit(0);
+	_exit(answer(sock, pid, pidfd, &err) < 0);
 }
 
 /* ---- in the injector --------------------------------------------------------------------------- */
@@ -684,8 +682,6 @@ int starter_answer(struct starter *s, int *ret_pidfd, pid_t *ret_pid, struct err
 
 	*err = (struct error){};
 	r = take_answer(s->socket, ret_pidfd, ret_pid, err);
-	/* To end takes it time: here, where we are about to wait, and not where init is at work. */
-	//tie_to_this_cpu(s->pid);
 	s->socket = fd_close(s->socket);
 	return r < 0 && !err->code ? gone(err, r) : r;
 }

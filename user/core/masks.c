@@ -15,18 +15,12 @@ static const struct {
 	bool sys, folder;
 	const char *path;
 } masked[] = {
-	{false, true, "acpi"},
-	{false, true, "asound"},
-	{false, false, "keys"},
-	{false, false, "latency_stats"},
-	{false, false, "sched_debug"},
-	{false, true, "scsi"},
-	{false, false, "timer_list"},
-	{false, false, "timer_stats"},
-	{false, false, "kcore"},
-	{true, true, "devices/virtual/powercap"},
-	{false, false, "interrupts"},
-	{true, true, "firmware"},
+	{false, true, "acpi"},	       {false, true, "asound"},
+	{false, false, "keys"},	       {false, false, "latency_stats"},
+	{false, false, "sched_debug"}, {false, true, "scsi"},
+	{false, false, "timer_list"},  {false, false, "timer_stats"},
+	{false, false, "kcore"},       {true, true, "devices/virtual/powercap"},
+	{false, false, "interrupts"},  {true, true, "firmware"},
 };
 
 /* That it is what we made, and nothing else: the mount is the stage's own file system, and the file or folder is empty. */

@@ -15,7 +15,7 @@
 #define CLIENTS_MAX 1024 /* or half of the descriptors: the others are for capsules */
 #define UNREAD_MAX \
 	(4 << 20) /* bytes that wait for a client other than root before the next reply ends it */
-#define TELL_US 10000 /* most capsules have ended by then, and their clients are told once */
+#define TELL_US	  10000 /* most capsules have ended by then, and their clients are told once */
 #define INTERFACE "io.recap."
 
 /* The call has its last reply, or will get none: say what came of it. */
