@@ -158,6 +158,8 @@ void capsule_find_holders(struct capsule *c)
 	if (!c->held && !tree)
 		return;
 	c->cow.wanted.mnt_id = c->k.mnt_id;
+	/* recapd is not to be among them. */
+	c->cow.back_fd = fd_close(c->cow.back_fd);
 	add_holders(c, found, track_holders(t, &c->cow.wanted, found, HOLDERS_MAX), init);
 	add_holders(c, found,
 		    holders_mounts(&c->cow.wanted, workshop_inode(c->workshop), found, HOLDERS_MAX),

@@ -692,7 +692,7 @@ int cow_busy(struct workshop *w, struct cow *cow, struct error *err)
 
 	if (w->track && users_of(w->track, cow) == 1)
 		return 0;
-	/* Once, or recapd would be among those who hold it. */
+	/* Asked once: see capsule_find_holders(). */
 	cow->back_fd = fd_close(cow->back_fd);
 	r = enter(w->shop_ns);
 
