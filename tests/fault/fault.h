@@ -146,6 +146,7 @@ bool fault_strikes(const struct fault_point *p);
 #define syscall(nr, ...)	FAULT(#nr, -1, syscall(nr, ##__VA_ARGS__))
 #define fork()			FAULT("fork", -1, fork())
 #define vfork()			FAULT("vfork", -1, vfork())
+#define clone(...)		FAULT("clone", -1, clone(__VA_ARGS__))
 #define execvp(...)		FAULT("execvp", -1, execvp(__VA_ARGS__))
 #define fexecve(...)		FAULT("fexecve", -1, fexecve(__VA_ARGS__))
 #define posix_spawn(...)	FAULT("posix_spawn", errno, posix_spawn(__VA_ARGS__))
@@ -229,5 +230,6 @@ bool fault_strikes(const struct fault_point *p);
 #define open_memstream(...) FAULT("open_memstream", 0, open_memstream(__VA_ARGS__))
 #define memfd_create(...)   FAULT("memfd_create", -1, memfd_create(__VA_ARGS__))
 #define mmap(...)	    FAULT("mmap", -1, mmap(__VA_ARGS__))
+#define mprotect(...)	    FAULT("mprotect", -1, mprotect(__VA_ARGS__))
 
 #endif

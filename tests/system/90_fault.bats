@@ -114,7 +114,7 @@ teardown() {
 }
 
 @test "quarantine: each call fails in turn" {
-	faults walk held
+	faults walk held held_disk
 }
 
 @test "adoption: each call of a recapd that finds a capsule of one that died fails in turn" {

@@ -492,12 +492,16 @@ def let_go(pid):
                     "close"], check=False, capture_output=True)
 
 
-def held(target):
+def held(target, *options):
     """The application keeps the layer for a moment: quarantined, and then not."""
     pid = app_pid(target)
-    status, _, err = recapctl("attach", target, "probe", "--", "passfd", "recap-app", "/probe")
+    status, _, err = recapctl("attach", *options, target, "probe", "--", "passfd", "recap-app", "/probe")
     let_go(pid)
     return (0 if status == 123 else status), err
+
+
+def held_disk(target):
+    return held(target, "--cow", "disk", "--cow-size", "16m")
 
 
 def disk(target):
@@ -565,8 +569,8 @@ def recapd_pid():
     return Control.newest.header()[0]
 
 
-SCENARIOS = {f.__name__: f for f in (plain, rich, tracer, leftover, stopped, detached, terminal, held, disk, filled, many,
-                                     apart, hosted, profile, userns, residue, too_long, policed)}
+SCENARIOS = {f.__name__: f for f in (plain, rich, tracer, leftover, stopped, detached, terminal, held, held_disk, disk, filled,
+                                     many, apart, hosted, profile, userns, residue, too_long, policed)}
 
 
 def newcomer(_):
@@ -885,8 +889,8 @@ class Walk:
 
     def states(self):
         # Where there is only the starter, nothing has begun: one line says so.
-        self.kill_in("created", "inject.c inject_fork:SYS_clone3", plain, {0, 125})
-        self.kill_in("created", "inject.c inject_fork:SYS_clone3", limited, late=0.3)
+        self.kill_in("created", "inject.c fork_init:clone", plain, {0, 125})
+        self.kill_in("created", "inject.c fork_init:SYS_clone3", limited, late=0.3)
         self.kill_in("created", "inject.c step_reaper:prctl", plain)
         self.kill_in("created", "inject.c tool_exec:execvp", plain)
         self.run("killed when running", lambda target: self.restart(target, lambda: None), {7}, expected=(-9,))
