@@ -877,24 +877,26 @@ static void seize(pid_t pid)
 	check(ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACEEXIT | PTRACE_O_TRACEFORK));
 }
 
-/* A ring of three that trace each other to their exits, and listen to none. */
+/* A chain: one traces us, and we another, each to its exit, and nobody listens. (Those of a ring could never end.) */
 static void f_traced(int *up)
 {
 	pid_t pid = getpid(), child;
+	int seized[2];
 
 	ignore_all();
-	for (int i = 0; i < 2; i++) {
-		child = check(fork());
-		if (!child)
-			break;
-	}
-	if (!child) {
+	started(seized);
+	child = check(fork());
+	if (!child)
+		stay();
+	if (check(fork()) == 0) {
+		wait_started(seized);
 		seize(pid);
 		say_started(up);
 		stay();
 	}
 	seize(child);
 	check(ptrace(PTRACE_INTERRUPT, child, NULL, NULL));
+	say_started(seized);
 }
 
 static int do_traced(void)
