@@ -182,10 +182,15 @@ SEC("syscall")
 int superblock_users(struct recap_users_arg *arg)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-	struct file **fds = BPF_CORE_READ(fdt, fd), *file = NULL;
-	struct super_block *sb;
+	struct fdtable *fdt = NULL;
+	struct file **fds, *file = NULL;
+	struct super_block *sb = NULL;
 
+	if (!bpf_core_field_exists(task->files) || !bpf_core_field_exists(fdt->fd) ||
+	    !bpf_core_field_exists(fdt->max_fds) || !bpf_core_field_exists(sb->s_active.counter))
+		return 0;
+	fdt = BPF_CORE_READ(task, files, fdt);
+	fds = BPF_CORE_READ(fdt, fd);
 	if (arg->fd >= BPF_CORE_READ(fdt, max_fds) ||
 	    bpf_probe_read_kernel(&file, sizeof(file), fds + arg->fd))
 		return 0;

@@ -36,7 +36,9 @@ teardown() {
 load_dressed() {
 	local over=$BATS_FILE_TMPDIR/over layout=$BATS_FILE_TMPDIR/dressed
 
-	mkdir -p "$over"/{etc,srv/work,srv/other,home/worker}
+	mkdir -p "$over"/{bin,etc,srv/work,srv/other,home/worker}
+	echo 'echo $#' >"$over/bin/count"
+	chmod 755 "$over/bin/count"
 	printf '%s\n' root:x:0:0:root:/root:/bin/sh worker:x:1234:1235::/home/worker:/bin/sh \
 		>"$over/etc/passwd"
 	printf '%s\n' root:x:0: worker:x:1235: tools:x:4321:worker >"$over/etc/group"
@@ -158,6 +160,11 @@ dressed() { # ATTACH-OPTION... [-- ARG...]
 	[ "$(recapctl attach "$WEB" toolbox -- echo '')" = "" ]
 	[ "$(dressed --entrypoint "" -- echo only)" = only ]
 	refused 125 "no entrypoint and no command" dressed --entrypoint ""
+}
+
+@test "a script that names no interpreter is the shell's, with as many arguments as there may be" {
+	# shellcheck disable=SC2046
+	[ "$(dressed --entrypoint count -- $(seq 1000))" = 1000 ]
 }
 
 @test "the environment is the image's with the caller's over it" {

@@ -276,22 +276,31 @@ static void undo(struct capsule *c)
 #define SEAL_TRIES 50
 #define SEAL_MS	   1
 
+/* Has its starter ended, whose memory its init may share? */
+static bool is_alone(struct capsule *c)
+{
+	starter_reap(&c->starter);
+	return c->starter.pid <= 0;
+}
+
 /* Has its init given up everything (core/inject.c), or ended? That takes a moment, or as long as the target stops it. */
-static bool is_sealed(const struct capsule *c)
+static bool is_sealed(struct capsule *c)
 {
 	struct pollfd end = {.fd = c->pidfd, .events = POLLIN};
 
-	for (int i = 0; i < SEAL_TRIES && !c->reaped; i++)
-		if (__atomic_load_n(&c->slot->report.sealed, __ATOMIC_ACQUIRE) ||
-		    poll(&end, 1, SEAL_MS) > 0)
+	for (int i = 0; i < SEAL_TRIES && !c->reaped; i++) {
+		bool sealed = __atomic_load_n(&c->slot->report.sealed, __ATOMIC_ACQUIRE);
+
+		if ((sealed && is_alone(c)) || poll(&end, 1, SEAL_MS) > 0)
 			return true;
+	}
 	return c->reaped;
 }
 
 /* No capsule may take over the init of another, which holds all of recapd's capabilities until it is sealed. */
 static int refuse_take_over(const struct capsule *c, struct error *err)
 {
-	for (const struct capsule *o = c->set->first; o; o = o->next) {
+	for (struct capsule *o = c->set->first; o; o = o->next) {
 		if (o == c)
 			continue;
 		if (o->takes_over && target_is_seen_by(&c->target, &o->target) &&

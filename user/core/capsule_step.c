@@ -408,7 +408,7 @@ void capsule_step(struct capsule *c)
 	if (c->state != CAPSULE_STATE_DRAINING && c->state != CAPSULE_STATE_QUARANTINED)
 		return;
 	/* Init is at its end, and by then it has waited for everybody else. */
-	if (c->k.live == 0 && !c->reaped && c->k.exec_ns)
+	if (r == 0 && c->k.live == 0 && !c->reaped && c->k.exec_ns)
 		residue_ahead(&c->residue);
 	if (c->k.live == 0 && c->reaped) {
 		if (!c->k.exec_ns && !c->error.code)

@@ -692,8 +692,6 @@ int cow_busy(struct workshop *w, struct cow *cow, struct error *err)
 
 	if (w->track && users_of(w->track, cow) == 1)
 		return 0;
-	/* Asked once: see capsule_find_holders(). */
-	cow->back_fd = fd_close(cow->back_fd);
 	r = enter(w->shop_ns);
 
 	if (r < 0)

@@ -55,7 +55,7 @@ int workshop_stage_fd(const struct workshop *w);
 struct cow {
 	char name[16];		    /* of its folder in the workshop; "" when there is no layer */
 	int overlay_fd;		    /* detached mount, until it has been handed on */
-	int back_fd;		    /* the back, until it was found to be held; -1 */
+	int back_fd;		    /* the back, until its holders are looked for; -1 */
 	struct recap_wanted wanted; /* what holders hold */
 	uint64_t size;		    /* what it was reserved for */
 	uint64_t bytes;		    /* written; known once the layer has been dropped */

@@ -28,8 +28,10 @@
 #define INIT_NAME    "recap-init"
 #define STACK_SIZE   (256 << 10)
 #define STACK_USED   (32 << 10) /* by an ordinary init: made ahead */
-#define LOG_MAX	     (16 << 20) /* bytes kept of a detached capsule's output */
-#define LOG_FULL     "\n[recap: output limit reached, the rest is dropped]\n"
+#define STACK_ARGS \
+	8192 /* execvp(3) has a list of them on the stack, where a script names no interpreter */
+#define LOG_MAX	 (16 << 20) /* bytes kept of a detached capsule's output */
+#define LOG_FULL "\n[recap: output limit reached, the rest is dropped]\n"
 
 /* recapd's own arguments, which every child of it inherits: one string behind the other (execve(2)). */
 static struct {
@@ -659,13 +661,29 @@ static __attribute__((noreturn)) int child_main(void *arg)
 /* ---- the fork ---------------------------------------------------------------------------------- */
 
 /*
+ * Is init to share the starter's memory? Not with a tool that may trace, whom init's giving up everything would not stop from getting
+ * at the starter through it; nor where limits of v1 groups, which init enters by itself, are to hold for all that it allocates.
+ */
+static bool shares_memory(const struct inject_plan *plan, const struct inject_seat *seat)
+{
+	if (!seat->stack || plan->fds[INJECT_FD_CGROUP] >= 0 || may_trace(&plan->sandbox) ||
+	    strv_len(plan->argv) > STACK_ARGS)
+		return false;
+	for (int i = 0; i < CGROUP_V1_MAX; i++)
+		if (plan->fds[INJECT_FD_CGROUP_V1 + i] >= 0)
+			return false;
+	return true;
+}
+
+/*
  * The child is born where its /proc/PID shows nothing of the host: on the stage, and in the target's network, or one of its own.
  * The PID namespace is that "for children". CLONE_PARENT: recapd waits for it. CLONE_VM: to copy the page tables, to fill the copy page
  * by page, and to take it apart in the end would be a tenth of an attach. The starter touches nothing any more but its own stack
  * and, should recapd have died meanwhile, errno. Only clone3(2) gets into a cgroup, and glibc has none that brings a stack.
  */
-static pid_t fork_init(struct child *c, uint64_t flags, int cgroup, int *ret_pidfd)
+static pid_t fork_init(struct child *c, uint64_t flags, int *ret_pidfd)
 {
+	int cgroup = c->plan->fds[INJECT_FD_CGROUP];
 	struct clone_args args = {
 		.flags = flags | (cgroup < 0 ? 0 : CLONE_INTO_CGROUP),
 		.pidfd = (uintptr_t)ret_pidfd,
@@ -673,7 +691,7 @@ static pid_t fork_init(struct child *c, uint64_t flags, int cgroup, int *ret_pid
 	};
 	pid_t pid;
 
-	if (cgroup < 0 && c->seat->stack)
+	if (shares_memory(c->plan, c->seat))
 		return clone(child_main, c->seat->stack, (int)flags | CLONE_VM, c, ret_pidfd);
 	pid = syscall(SYS_clone3, &args, sizeof(args));
 	if (pid == 0)
@@ -707,6 +725,6 @@ int inject_fork(const struct inject_plan *plan, const struct inject_seat *seat,
 	pid = fork_init(&child,
 			CLONE_PARENT | CLONE_PIDFD |
 				(joins(plan, TARGET_NS_PID) ? 0 : CLONE_NEWPID),
-			plan->fds[INJECT_FD_CGROUP], ret_pidfd);
+			ret_pidfd);
 	return pid < 0 ? -errno : pid;
 }

@@ -32,7 +32,7 @@ int loop_change(struct loop *loop, struct loop_source *s, uint32_t events) must_
 void loop_remove(struct loop *loop, struct loop_source *s);
 
 /*
- * Call `fn` once nothing has happened for `us` microseconds, after four times that at the latest, or at loop_settle(): for what nobody
+ * Call `fn` once nothing has happened for `us` microseconds, after five times that at the latest, or at loop_settle(): for what nobody
  * waits for, when everybody who waits for this process has had a chance to run. One at a time: another one that waits is called now.
  */
 void loop_defer(struct loop *loop, unsigned int us, void (*fn)(void *arg), void *arg);

@@ -63,8 +63,8 @@ static __attribute__((noreturn)) void worker(char *const argv[], int fd, int out
 }
 
 /*
- * CLONE_VFORK: we stand still until its exec. A child that still had our descriptors would hold layers that we want to drop: a
- * prepared mount (mount_context()) has their folders open.
+ * CLONE_VFORK: we stand still until its exec. A child that still had our descriptors would hold layers that we want to drop: of each
+ * there is one (struct cow).
  */
 static pid_t fork_worker(void)
 {
