@@ -492,18 +492,13 @@ static uint32_t kernel_dev(dev_t dev)
 	return major(dev) << 20 | minor(dev);
 }
 
-static int probe_context(const struct cow *cow)
+static int probe(const struct cow *cow)
 {
 	struct overlay_opts o;
+	cleanup_fd int fs = -1;
 
 	overlay_opts(&o, NULL, NULL, cow);
-	return mount_context("overlay", o.list);
-}
-
-static int probe(struct cow *cow)
-{
-	cleanup_fd int fs = probe_context(cow);
-
+	fs = mount_context("overlay", o.list);
 	if (cow->disk)
 		remove_mark(cow->name);
 	return fs < 0 ? fs : mount_create(fs);
@@ -676,7 +671,7 @@ static int make_room(const struct cow *cow)
 	return mount(NULL, path, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, more) < 0 ? -errno : 0;
 }
 
-static int probe_in_shop(struct cow *cow)
+static int probe_in_shop(const struct cow *cow)
 {
 	int r = probe(cow);
 
