@@ -79,9 +79,10 @@ background() { # UID CMD...
 	exec setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"
 }
 
-# Whom no rule allows anything is hung up on, and finds no recapd that would come back.
-hung_up_on() { # UID: attaches
-	RECAP_REJOIN_S=1 status_is 125 as "$1" "$B/recapctl" attach "$WEB" toolbox -- true
+# Whom no rule allows anything is told so, and hung up on; at once, with nothing to wait for.
+hung_up_on() { # UID [WHY]
+	RECAP_REJOIN_S=3600 refused 125 "${2:-the policy has nothing for user $1}" as "$1" "$B/recapctl" attach "$WEB" toolbox -- true
+	refused 1 "${2:-the policy has nothing for user $1}" as "$1" "$B/recapctl" list
 }
 
 raw() { # UID MESSAGE FILE...
@@ -540,7 +541,7 @@ counter() { # NAME
 	background "$ALICE" /usr/bin/python3 "$BATS_TEST_DIRNAME/varlink.py" hold "$RECAP_SOCKET" 200 '{"method":"io.recap.St' >"$BATS_TEST_TMPDIR/held" 3>&- &
 	wait_until 10 grep -q ready "$BATS_TEST_TMPDIR/held"
 	wait_until 5 eval '[ "$(counter client_refused)" -ge $((before + 136)) ]'
-	hung_up_on "$ALICE"
+	hung_up_on "$ALICE" "has 64 connections to recapd, and may have no more"
 	[ "$(bob attach "$WEB" toolbox -- echo yes)" = yes ]
 	[ "$(recapctl attach "$WEB" toolbox -- echo yes)" = yes ]
 	kill $!
@@ -575,7 +576,7 @@ counter() { # NAME
 	for ((uid = 4100; uid < 4110; uid++)); do
 		wait_until 20 grep -q ready "$BATS_TEST_TMPDIR/held-$uid"
 	done
-	wait_until 5 hung_up_on "$BOB"
+	wait_until 5 hung_up_on "$BOB" "but those kept for root are in use: try again"
 	[ "$(recapctl attach "$WEB" toolbox -- echo yes)" = yes ]
 	kill "${pids[@]}"
 	wait

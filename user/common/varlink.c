@@ -353,8 +353,9 @@ int varlink_call(struct varlink *v, const char *method, struct json_object *para
 	for (len++; len;) {
 		ssize_t n = fd_send(v->fd, text, len, fds, n_fds, 0);
 
+		/* Whom it does not serve, it tells so before it hangs up: that is the reply, then. */
 		if (n == -EPIPE || n == -ECONNRESET)
-			return lost(0, err);
+			return varlink_read(v) == 1 ? 0 : lost(0, err);
 		if (n < 0)
 			return error_sys(err, (int)-n, "cannot send to recapd");
 		n_fds = 0;

@@ -171,6 +171,18 @@ static void read_control(struct session *s)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
+/* recapd has gone, and the capsule goes on without it. */
+static int lost(struct session *s)
+{
+	varlink_close(&s->link);
+	varlink_close(&s->control);
+	s->unanswered = 0;
+	s->lost = true;
+	if (!s->lost_ns || clock_boot_ns() > s->connected_ns + LASTING)
+		s->lost_ns = clock_boot_ns();
+	return 0;
+}
+
 static int lost_recapd(struct session *s, struct error *err)
 {
 	if (!s->id)
@@ -219,18 +231,6 @@ static int take_reply(struct session *s, const char *text, size_t len, struct js
 		return error_set(err, EPROTO, "recapd's last reply has no record of the capsule");
 	*ret = json_object_get(capsule);
 	return 1;
-}
-
-/* recapd has gone, and the capsule goes on without it. */
-static int lost(struct session *s)
-{
-	varlink_close(&s->link);
-	varlink_close(&s->control);
-	s->unanswered = 0;
-	s->lost = true;
-	if (!s->lost_ns || clock_boot_ns() > s->connected_ns + LASTING)
-		s->lost_ns = clock_boot_ns();
-	return 0;
 }
 
 static int read_replies(struct session *s, struct json_object **ret, struct error *err)
@@ -283,6 +283,9 @@ static int not_rejoined(struct session *s, int r, struct error *err)
 {
 	bool unknown = !strcmp(err->name, "CapsuleNotFound") || !strcmp(err->name, "Restarted");
 
+	/* Others were faster. */
+	if (!strcmp(err->name, "Busy"))
+		return lost(s);
 	return unknown && !s->id ? call_attach(s, err) : r;
 }
 

@@ -104,21 +104,31 @@ static bool is_free(const struct client *c)
 	return c->caller.uid == 0 && (!p || !policy_names_root(p));
 }
 
-bool access_connect(const struct api *api, const struct caller *caller)
+int access_connect(const struct api *api, const struct caller *caller, struct error *err)
 {
 	const struct policy *p = api->m->policy;
 	struct policy_who who = who_is(caller);
 	size_t own = 0, others = 0;
 
 	if (caller->uid == 0)
-		return true;
+		return 0;
+	if (!p || !policy_knows(p, &who))
+		return error_named(err, EPERM, "PermissionDenied",
+				   "the policy has nothing for user %u: who keeps it can allow something",
+				   caller->uid);
 	for (const struct client *c = api->first; c; c = c->next) {
 		own += c->caller.uid == caller->uid;
 		others += c->caller.uid != 0;
 	}
-	/* Half of all is root's. */
-	return p && own < ACCESS_CLIENTS_MAX && others < api->max_clients / 2 &&
-	       policy_knows(p, &who);
+	if (own >= ACCESS_CLIENTS_MAX)
+		return error_named(err, EBUSY, "Busy",
+				   "user %u has %d connections to recapd, and may have no more: close one",
+				   caller->uid, ACCESS_CLIENTS_MAX);
+	if (others >= api->max_clients / 2)
+		return error_named(
+			err, EBUSY, "Busy",
+			"all connections to recapd but those kept for root are in use: try again");
+	return 0;
 }
 
 /* ---- decisions ------------------------------------------------------------------------------- */

@@ -24,8 +24,9 @@ void access_close(struct manager *m);
 /* Users and groups of this machine's /etc/passwd and /etc/group. */
 extern const struct policy_names access_names;
 
-/* May they connect at all, and is there room for one more of theirs? */
-bool access_connect(const struct api *api, const struct caller *caller);
+/* May they connect at all (PermissionDenied), and is there room for one more of theirs (Busy)? */
+int access_connect(const struct api *api, const struct caller *caller,
+		   struct error *err) must_check;
 
 /* May they call it? */
 int access_begin(struct client *c, const struct method *m, struct error *err) must_check;

@@ -110,14 +110,31 @@ void client_reply(struct client *c, struct json_object *params, bool continues)
 	client_reply_text(c, json_text(o), continues);
 }
 
-static void send_error(struct client *c, const char *name, struct json_object *params)
+static struct json_object *error_object(const char *name, struct json_object *params)
 {
-	cleanup_json struct json_object *o = json_object_new_object();
-	const char *text;
+	struct json_object *o = json_object_new_object();
 
 	json_put_str(o, "error", name);
 	json_put_obj(o, "parameters", params);
-	text = json_text(o);
+	return o;
+}
+
+static struct json_object *own_error(const struct error *err, struct json_object *extra)
+{
+	struct json_object *params = extra ? extra : json_object_new_object();
+	char name[64];
+
+	snprintf(name, sizeof(name), INTERFACE "%s", err->name[0] ? err->name : "Failed");
+	json_put_str(params, "message", err->msg);
+	return error_object(name, params);
+}
+
+/* `error` becomes ours. */
+static void send_error(struct client *c, struct json_object *error)
+{
+	cleanup_json struct json_object *o = error;
+	const char *text = json_text(o);
+
 	send_text(c, text, strlen(text));
 	c->wait = WAIT_NOTHING;
 	watch(c, c->v.in_len > c->v.in_start);
@@ -125,13 +142,8 @@ static void send_error(struct client *c, const char *name, struct json_object *p
 
 void client_error(struct client *c, const struct error *err, struct json_object *extra)
 {
-	struct json_object *params = extra ? extra : json_object_new_object();
-	char name[64];
-
 	record(c, NULL, err);
-	snprintf(name, sizeof(name), INTERFACE "%s", err->name[0] ? err->name : "Failed");
-	json_put_str(params, "message", err->msg);
-	send_error(c, name, params);
+	send_error(c, own_error(err, extra));
 }
 
 /* ---- calls ------------------------------------------------------------------------------------- */
@@ -161,7 +173,7 @@ static int get_description(struct client *c, struct json_object *params, struct 
 		client_reply(c, o, false);
 	} else {
 		json_put_str(o, "interface", name ? name : "");
-		send_error(c, "org.varlink.service.InterfaceNotFound", o);
+		send_error(c, error_object("org.varlink.service.InterfaceNotFound", o));
 	}
 	return 0;
 }
@@ -222,7 +234,7 @@ static void refuse(struct client *c, const char *error, const char *key, const c
 	error_named(&err, EINVAL, strrchr(error, '.') + 1, "%s: %s", key, value);
 	record(c, NULL, &err);
 	json_put_str(o, key, value);
-	send_error(c, error, o);
+	send_error(c, error_object(error, o));
 }
 
 /* A method that decides by itself what it does for whom is asked; all others are recorded as they come. */
@@ -369,10 +381,15 @@ static void on_client(uint32_t events, void *arg)
 	}
 }
 
-static void refuse_connection(struct api *api, int fd, struct caller *caller, const char *why)
+/* It is told so before it has asked for anything; once, and only if there is room. */
+static void refuse_connection(struct api *api, int fd, struct caller *caller, const struct error *err)
 {
+	cleanup_json struct json_object *o = own_error(err, NULL);
+	const char *text = json_text(o);
+
 	track_count(api->m->track, "client_refused");
-	audit_connection(api->m->audit, caller, why);
+	audit_connection(api->m->audit, caller, err->msg);
+	(void)!send(fd, text, strlen(text) + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
 	caller_clear(caller);
 }
@@ -380,21 +397,20 @@ static void refuse_connection(struct api *api, int fd, struct caller *caller, co
 void api_accept(struct api *api, int fd)
 {
 	struct caller caller = {};
-	struct client *c;
+	struct client *c = NULL;
+	struct error err = {};
+	int r = caller_read(fd, &caller);
 
-	if (caller_read(fd, &caller) < 0) {
-		refuse_connection(api, fd, &caller, "who it is cannot be read");
-		return;
-	}
-	if (!access_connect(api, &caller)) {
-		refuse_connection(
-			api, fd, &caller,
-			"the policy has nothing for this user, or too many connections of theirs");
-		return;
-	}
-	c = api->n_clients < api->max_clients ? calloc(1, sizeof(*c)) : NULL;
+	if (r < 0)
+		error_named(&err, EPERM, "PermissionDenied", "who calls cannot be read: %s",
+			    strerror(-r));
+	else
+		r = access_connect(api, &caller, &err);
+	if (r == 0 && (api->n_clients == api->max_clients || !(c = calloc(1, sizeof(*c)))))
+		error_named(&err, EBUSY, "Busy",
+			    "recapd has as many connections as it can serve: try again");
 	if (!c) {
-		refuse_connection(api, fd, &caller, "too many connections");
+		refuse_connection(api, fd, &caller, &err);
 		return;
 	}
 	c->caller = caller;
