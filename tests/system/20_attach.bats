@@ -174,6 +174,8 @@ dressed() { # ATTACH-OPTION... [-- ARG...]
 		--entrypoint env "$WEB" dressed | sort)
 	[ "$env" = "$(printf '%s\n' COLOR=blue EMPTY= HOME=/home/worker PASSED=on PATH=/bin SIZE=big)" ]
 	[ "$(recapctl attach -e A='x=y z' "$WEB" probe env | grep ^A)" = "A=x=y z" ]
+	# Of one variable the last value, alone.
+	[ "$(recapctl attach -e A=1 -e A=2 -e A=3 "$WEB" probe env | grep ^A)" = A=3 ]
 	recapctl attach "$WEB" probe env | grep -q '^PATH=/usr/local/sbin:'
 	refused 125 "KEY" recapctl attach -e =x "$WEB" probe env
 }

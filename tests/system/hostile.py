@@ -299,9 +299,11 @@ def gzip_in_gzip(out):
 @case("damaged")
 def zstd_window_of_2_gib(out):
     data = entry("file", os.urandom(1 << 20)) + END
-    layer = zstd(data, "--ultra", "-22", "--long=31", "--no-check")
-    # The window is in the frame's header only where the length is not: a stream has none.
-    Layout(layer, media="layer.v1.tar+zstd", diff_ids=[digest([data])]).archive(out)
+    layer = bytearray(zstd(data))
+    # The window is in the frame's header only where the length is not: a stream has none. (RFC 8878, 3.1.1.1)
+    assert not layer[4] & 0x20
+    layer[5] = (31 - 10) << 3
+    Layout(bytes(layer), media="layer.v1.tar+zstd", diff_ids=[digest([data])]).archive(out)
 
 
 @case("more than .* entries")

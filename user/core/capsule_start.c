@@ -46,26 +46,35 @@ int capsule_command(const struct capsule_request *req, char ***ret, struct error
 	return 0;
 }
 
-/* The image's environment with the caller's over it. Borrowed strings in a new vector. */
+/* Does one of these (may be NULL) set the same variable? */
+static bool is_set_in(char *const *env, const char *entry)
+{
+	size_t key = strcspn(entry, "=");
+
+	for (; env && *env; env++)
+		if (!strncmp(*env, entry, key) && ((*env)[key] == '=' || !(*env)[key]))
+			return true;
+	return false;
+}
+
+/*
+ * The image's environment with the caller's over it; of one variable the last value alone, since programs differ in
+ * which of two they take. Borrowed strings in a new vector.
+ */
 static char **merge_env(const struct capsule_request *req)
 {
-	size_t n = strv_len(req->image->env), m = strv_len(req->env), out = 0;
-	char **v = calloc(n + m + 1, sizeof(*v));
+	char *const *image = req->image->env, *const *own = req->env;
+	char **v = calloc(strv_len(image) + strv_len(own) + 1, sizeof(*v));
+	size_t out = 0;
 
 	if (!v)
 		return NULL;
-	for (size_t i = 0; i < n; i++) {
-		size_t key = strcspn(req->image->env[i], "=");
-		bool over = false;
-
-		for (size_t j = 0; j < m; j++)
-			over |= !strncmp(req->image->env[i], req->env[j], key) &&
-				(req->env[j][key] == '=' || !req->env[j][key]);
-		if (!over)
-			v[out++] = req->image->env[i];
-	}
-	for (size_t j = 0; j < m; j++)
-		v[out++] = req->env[j];
+	for (; image && *image; image++)
+		if (!is_set_in(own, *image) && !is_set_in(image + 1, *image))
+			v[out++] = *image;
+	for (; own && *own; own++)
+		if (!is_set_in(own + 1, *own))
+			v[out++] = *own;
 	return v;
 }
 
