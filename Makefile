@@ -63,6 +63,7 @@ UNIT   := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test
 HELPERS := $(patsubst tests/system/%.c,$(B)/tests/%,$(wildcard tests/system/*.c))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 MAN    := $(wildcard docs/man/*.[1-8])
+GUIDES := $(wildcard docs/*.md)
 SCANNERS := $(wildcard tools/scanners/*.json)
 
 .PHONY: all
@@ -354,6 +355,8 @@ install: all
 	install -D -m 755 $(B)/recap-load $(DESTDIR)$(PREFIX)/libexec/recap/recap-load
 	install -D -m 755 $(B)/recap-scan $(DESTDIR)$(PREFIX)/libexec/recap/recap-scan
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/recap/scanners $(SCANNERS)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/recap include/recap/io.recap.varlink
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/recap $(GUIDES)
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/local,$(PREFIX),' tools/recapd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/recapd.service
 	set -e; $(foreach page,$(MAN),install -D -m 644 $(page) $(call MAN_AT,$(page));)
@@ -363,6 +366,8 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/recapd $(DESTDIR)$(PREFIX)/bin/recapctl \
 		$(DESTDIR)$(PREFIX)/libexec/recap/recap-load $(DESTDIR)$(PREFIX)/libexec/recap/recap-scan \
 		$(DESTDIR)$(PREFIX)/lib/systemd/system/recapd.service \
+		$(DESTDIR)$(PREFIX)/share/recap/io.recap.varlink \
+		$(addprefix $(DESTDIR)$(PREFIX)/share/doc/recap/,$(notdir $(GUIDES))) \
 		$(addprefix $(DESTDIR)$(PREFIX)/share/recap/scanners/,$(notdir $(SCANNERS))) $(foreach page,$(MAN),$(call MAN_AT,$(page)))
-	for dir in libexec/recap share/recap/scanners share/recap; do \
+	for dir in libexec/recap share/recap/scanners share/recap share/doc/recap; do \
 		[ ! -d $(DESTDIR)$(PREFIX)/$$dir ] || rmdir $(DESTDIR)$(PREFIX)/$$dir || exit; done
