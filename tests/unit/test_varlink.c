@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "common/utf8.h"
 #include "common/varlink.h"
 
 #define MAX_IN 1000
@@ -464,6 +465,68 @@ static void lost_connection_is_told(void **state)
 			 -ECONNRESET);
 }
 
+/* The peer has hung up, but not without a word: that is the reply to whatever is called. */
+static void refusal_before_the_call_is_its_reply(void **state)
+{
+	static const char refusal[] =
+		"{\"error\":\"io.recap.Busy\",\"parameters\":{\"message\":\"full\"}}";
+	struct pair *p = *state;
+	struct json_object *params = NULL;
+	struct error err = {};
+
+	assert_int_equal(write(p->peer, refusal, sizeof(refusal)), sizeof(refusal));
+	p->peer = fd_close(p->peer);
+	assert_int_equal(varlink_call(&p->v, "io.recap.Status", NULL, false, NULL, 0, &err), 0);
+	assert_int_equal(varlink_reply(&p->v, &params, NULL, &err), -EREMOTEIO);
+	assert_string_equal(err.name, "Busy");
+	assert_string_equal(err.msg, "full");
+	assert_int_equal(varlink_call(&p->v, "io.recap.Status", NULL, false, NULL, 0, &err),
+			 -ECONNRESET);
+}
+
+static void utf8_is_as_rfc_3629_has_it(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		uint32_t code;
+	} cases[] = {
+		{"a", 1, 'a'},
+		{"\x7f", 1, 0x7f},
+		{"\xc2\x80", 2, 0x80},
+		{"\xe0\xa0\x80", 3, 0x800},
+		{"\xed\x9f\xbf", 3, 0xd7ff},
+		{"\xee\x80\x80", 3, 0xe000},
+		{"\xf0\x90\x80\x80", 4, 0x10000},
+		{"\xf4\x8f\xbf\xbf", 4, 0x10ffff},
+		/* A continuation alone, overlong forms, surrogates, too large, cut off. */
+		{"\x80", 0, 0},
+		{"\xc1\xbf", 0, 0},
+		{"\xe0\x9f\xbf", 0, 0},
+		{"\xf0\x8f\xbf\xbf", 0, 0},
+		{"\xed\xa0\x80", 0, 0},
+		{"\xf4\x90\x80\x80", 0, 0},
+		{"\xf8\x88\x80\x80", 0, 0},
+		{"\xe2\x82", 0, 0},
+		{"\xe2\x82"
+		 "a",
+		 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint32_t code = 0;
+		size_t n = strlen(cases[i].text);
+
+		assert_int_equal(utf8_decode(cases[i].text, n, &code), cases[i].len);
+		assert_int_equal(code, cases[i].code);
+		assert_int_equal(utf8_valid(cases[i].text, n), cases[i].len == n);
+	}
+	assert_true(utf8_valid("", 0));
+	assert_true(utf8_valid("a\0\xc3\xa9", 4));
+	assert_false(utf8_valid("caf\xc3\xa9", 4));
+}
+
 static void text_that_is_no_utf8_is_not_sent(void **state)
 {
 	struct pair *p = *state;
@@ -551,6 +614,8 @@ int main(void)
 		TEST(replies_and_errors),
 		TEST(what_is_no_reply_is_refused),
 		TEST(lost_connection_is_told),
+		TEST(refusal_before_the_call_is_its_reply),
+		TEST(utf8_is_as_rfc_3629_has_it),
 		TEST(text_that_is_no_utf8_is_not_sent),
 		TEST(endless_reply_is_refused),
 		cmocka_unit_test(connect_says_what_to_do),

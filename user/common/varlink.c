@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include "common/fd.h"
+#include "common/utf8.h"
 
 #define BUFFER_MIN 16384
 
@@ -317,17 +318,6 @@ static int lost(int code, struct error *err)
 	return -ECONNRESET;
 }
 
-/* What the other side would take for no message at all, and hang up on. ASCII needs no look. */
-static bool is_utf8(const char *text, size_t len)
-{
-	cleanup_json struct json_object *parsed = NULL;
-	unsigned char all = 0;
-
-	for (size_t i = 0; i < len; i++)
-		all |= (unsigned char)text[i];
-	return all < 0x80 || json_parse(text, len, "", &parsed, NULL) == 0;
-}
-
 int varlink_call(struct varlink *v, const char *method, struct json_object *params, bool more,
 		 const int *fds, unsigned int n_fds, struct error *err)
 {
@@ -347,7 +337,8 @@ int varlink_call(struct varlink *v, const char *method, struct json_object *para
 	if (len > VARLINK_MESSAGE_MAX)
 		return error_set(err, EMSGSIZE, "the arguments are too long: recapd takes %d bytes",
 				 VARLINK_MESSAGE_MAX);
-	if (!is_utf8(text, len))
+	/* It would take that for no message at all, and hang up. */
+	if (!utf8_valid(text, len))
 		return error_set(err, EILSEQ,
 				 "an argument is not UTF-8 text, which is all that recapd takes");
 	for (len++; len;) {

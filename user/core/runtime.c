@@ -6,6 +6,7 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "common/utf8.h"
 
 #define CGROUP_FILE_MAX (256 << 10) /* a line each for some 15 hierarchies, of at most PATH_MAX */
 #define CMDLINE_MAX	(64 << 10)
@@ -50,34 +51,6 @@ void container_meta_free(struct container_meta *meta)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-/* The length of the UTF-8 sequence at `p` (RFC 3629: no overlong forms, no surrogates), or 0. */
-static size_t utf8_len(const unsigned char *p, size_t n)
-{
-	static const struct {
-		unsigned char first, last, second_min, second_max, len;
-	} forms[] = {
-		{0x00, 0x7f, 0, 0, 1},	     {0xc2, 0xdf, 0x80, 0xbf, 2},
-		{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-		{0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		if (*p < forms[i].first || *p > forms[i].last)
-			continue;
-		if (forms[i].len > n)
-			return 0;
-		if (forms[i].len > 1 && (p[1] < forms[i].second_min || p[1] > forms[i].second_max))
-			return 0;
-		for (size_t k = 2; k < forms[i].len; k++)
-			if ((p[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].len;
-	}
-	return 0;
-}
-
 /*
  * A copy in which whatever is not UTF-8 or is a control character (but those in `keep`) has become
  * '?'.
@@ -89,10 +62,10 @@ static char *text_clean(const char *text, size_t len, const char *keep)
 	if (!copy)
 		return NULL;
 	for (size_t i = 0; i < len;) {
-		size_t n = utf8_len((const unsigned char *)text + i, len - i);
-		unsigned char c = text[i];
+		uint32_t c;
+		size_t n = utf8_decode(text + i, len - i, &c);
 
-		if (n == 1 && (c < 0x20 || c == 0x7f) && (!c || !strchr(keep, c)))
+		if (n == 1 && (c < 0x20 || c == 0x7f) && (!c || !strchr(keep, (int)c)))
 			n = 0;
 		memcpy(copy + i, n ? text + i : "?", n ? n : 1);
 		i += n ? n : 1;

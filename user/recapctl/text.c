@@ -5,26 +5,7 @@
 #include <string.h>
 
 #include "common/fd.h"
-
-/* The length of the UTF-8 sequence at `s` and its code point; 0: it is not one (RFC 3629). */
-static size_t decode(const unsigned char *s, uint32_t *ret)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = *s < 0x80 ? 1 : *s >> 5 == 6 ? 2 : *s >> 4 == 14 ? 3 : *s >> 3 == 30 ? 4 : 0;
-	uint32_t c = n == 1 ? *s : *s & (0x7f >> n);
-
-	if (!n)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if (s[i] >> 6 != 2)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-		return 0;
-	*ret = c;
-	return n;
-}
+#include "common/utf8.h"
 
 /* Controls, and the invisible characters that reorder or hide text. */
 static bool is_unsafe(uint32_t c)
@@ -35,12 +16,12 @@ static bool is_unsafe(uint32_t c)
 
 void text_clean(char *s)
 {
-	const unsigned char *in = (unsigned char *)s;
+	const char *in = s, *end = s + strlen(s);
 	char *out = s;
 
-	while (*in) {
-		uint32_t c = 0;
-		size_t n = decode(in, &c);
+	while (in < end) {
+		uint32_t c;
+		size_t n = utf8_decode(in, end - in, &c);
 
 		if (!n || is_unsafe(c)) {
 			*out++ = '?';

@@ -113,17 +113,19 @@ int access_connect(const struct api *api, const struct caller *caller, struct er
 	if (caller->uid == 0)
 		return 0;
 	if (!p || !policy_knows(p, &who))
-		return error_named(err, EPERM, "PermissionDenied",
-				   "the policy has nothing for user %u: who keeps it can allow something",
-				   caller->uid);
+		return error_named(
+			err, EPERM, "PermissionDenied",
+			"the policy has nothing for user %u: who keeps it can allow something",
+			caller->uid);
 	for (const struct client *c = api->first; c; c = c->next) {
 		own += c->caller.uid == caller->uid;
 		others += c->caller.uid != 0;
 	}
 	if (own >= ACCESS_CLIENTS_MAX)
-		return error_named(err, EBUSY, "Busy",
-				   "user %u has %d connections to recapd, and may have no more: close one",
-				   caller->uid, ACCESS_CLIENTS_MAX);
+		return error_named(
+			err, EBUSY, "Busy",
+			"user %u has %d connections to recapd, and may have no more: close one",
+			caller->uid, ACCESS_CLIENTS_MAX);
 	if (others >= api->max_clients / 2)
 		return error_named(
 			err, EBUSY, "Busy",

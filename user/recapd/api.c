@@ -382,7 +382,8 @@ static void on_client(uint32_t events, void *arg)
 }
 
 /* It is told so before it has asked for anything; once, and only if there is room. */
-static void refuse_connection(struct api *api, int fd, struct caller *caller, const struct error *err)
+static void refuse_connection(struct api *api, int fd, struct caller *caller,
+			      const struct error *err)
 {
 	cleanup_json struct json_object *o = own_error(err, NULL);
 	const char *text = json_text(o);
