@@ -222,15 +222,26 @@ ended_with() { # STATUS PID
 }
 
 @test "kill -9 during the set-up: the attach is made again, and runs once" {
-	local marks=$BATS_TEST_TMPDIR/marks
+	local marks=$BATS_TEST_TMPDIR/marks caught=0 status
 
-	for i in $(seq 12); do
+	for ((i = 1; caught < 12; i++)); do
+		[ "$i" -le 60 ]
 		recapctl attach web toolbox -- sh -c "echo $i; exit 4" >"$marks.$i" 2>"$marks.$i.err" 3>&- &
 		job=$!
 		sleep "0.00$((RANDOM % 8))"
 		recapd_kill
 		recapd_up
-		out=$marks.$i.err ended_with 4 "$job"
+		status=0
+		wait "$job" || status=$?
+		if [ "$status" = 125 ]; then
+			# It had not called yet.
+			grep -q "recapd is not running" "$marks.$i.err"
+			[ ! -s "$marks.$i" ]
+			continue
+		fi
+		caught=$((caught + 1))
+		[ "$status" = 4 ] || cat "$marks.$i.err"
+		[ "$status" = 4 ]
 		[ "$(cat "$marks.$i")" = "$i" ]
 	done
 }
