@@ -2,7 +2,7 @@
 /*
  * What the BPF programs and recapd share, and what operators read with `bpftool map dump pinned`: the
  * maps under /sys/fs/bpf/recap. Names and fields are an interface. Any change of layout or meaning
- * raises RECAP_ABI, under which name the pins are looked for.
+ * raises RECAP_ABI, which is kept in `globals`: pins of another ABI are not taken over.
  */
 #ifndef RECAP_ABI_H
 #define RECAP_ABI_H

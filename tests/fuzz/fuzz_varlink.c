@@ -278,9 +278,9 @@ void __wrap_audit_end(struct audit *a, struct audit_request *q, const struct cal
 	q->number = 0;
 }
 
-void __wrap_audit_connection(struct audit *a, const struct caller *who, const char *why)
+void __wrap_audit_connection(struct audit *a, const struct caller *who, const struct error *err)
 {
-	must(*why);
+	must(err->name[0] && err->msg[0]);
 }
 
 struct json_object *__wrap_audit_json(const struct audit *a)

@@ -346,6 +346,12 @@ reaches() { # RUNTIME NAME TARGET
 		"pid:$(rt_pid docker late-docker)"; do
 		reaches docker late-docker "$target"
 	done
+	# Any process of it.
+	nsenter -m -t "$(rt_pid docker late-docker)" /bin/sleep 1000 3>&- &
+	wait_until 5 grep -qx sleep "/proc/$!/comm"
+	reaches docker late-docker "pid:$!"
+	kill -KILL $!
+	wait $! || true
 	for target in pod/default/late-cri pod/default/late-cri/late-cri containerd:late-cri; do
 		reaches cri late-cri "$target"
 	done

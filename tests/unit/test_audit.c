@@ -170,19 +170,21 @@ static void long_command(char c, size_t each, size_t n)
 static void test_refused_connections_fill_no_disk(void **state)
 {
 	struct json_object *o;
+	struct error err = {};
 	struct stat st;
 	off_t size;
 	size_t len;
 
+	error_named(&err, EPERM, "PermissionDenied", "nobody asked you");
 	for (int i = 0; i < 60; i++)
-		audit_connection(audit, &who, "nobody asked you");
+		audit_connection(audit, &who, &err);
 	o = last_line(&len);
 	assert_string_equal(json_get_str(o, "event"), "connection");
 	assert_int_equal(json_get_int(json_get(o, "who", json_type_object), "uid", 0), 1000);
 	json_object_put(o);
 	assert_int_equal(stat(path, &st), 0);
 	for (int i = 0; i < 5000; i++)
-		audit_connection(audit, &who, "nobody asked you");
+		audit_connection(audit, &who, &err);
 	size = st.st_size;
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, size);

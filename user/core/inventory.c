@@ -2,6 +2,7 @@
 #include "core/inventory.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/fd.h"
 #include "core/record.h"
@@ -333,12 +334,32 @@ enum rank {
 	RANK_EXACT,
 };
 
-static bool match_pid(const struct entry *e, const char *text)
+/* What was asked for; of `pid:N` also the mount namespace that process N is in now, or 0. */
+struct wanted {
+	const char *text;
+	uint32_t mnt;
+};
+
+static uint32_t mnt_of_pid(const char *pid)
+{
+	char path[64];
+	struct stat st;
+
+	if (!*pid || strspn(pid, "0123456789") != strlen(pid) ||
+	    snprintf(path, sizeof(path), "/proc/%s/ns/mnt", pid) >= (int)sizeof(path))
+		return 0;
+	return stat(path, &st) == 0 ? (uint32_t)st.st_ino : 0;
+}
+
+/* Any process of a container stands for it; its init does so in another's mount namespace, too. */
+static enum rank rank_pid(const struct entry *e, const struct wanted *w)
 {
 	char pid[16];
 
 	snprintf(pid, sizeof(pid), "%u", e->c.pid);
-	return !strcmp(pid, text);
+	if (!strcmp(pid, w->text + strlen("pid:")))
+		return RANK_EXACT;
+	return w->mnt && w->mnt == e->c.namespaces.mnt ? RANK_PREFIX : RANK_NONE;
 }
 
 /* NAMESPACE/POD[/CONTAINER] */
@@ -380,13 +401,13 @@ static enum rank rank_name(const struct entry *e, const char *text)
 	return exact ? RANK_EXACT : RANK_PREFIX;
 }
 
-static enum rank rank(const struct entry *e, const char *text)
+static enum rank rank(const struct entry *e, const struct wanted *w)
 {
-	if (!strncmp(text, "pid:", 4))
-		return match_pid(e, text + 4) ? RANK_EXACT : RANK_NONE;
-	if (!strncmp(text, "pod/", 4))
-		return match_pod(e, text + 4) ? RANK_EXACT : RANK_NONE;
-	return rank_name(e, text);
+	if (!strncmp(w->text, "pid:", 4))
+		return rank_pid(e, w);
+	if (!strncmp(w->text, "pod/", 4))
+		return match_pod(e, w->text + 4) ? RANK_EXACT : RANK_NONE;
+	return rank_name(e, w->text);
 }
 
 void target_name_clear(struct target_name *n)
@@ -398,7 +419,7 @@ void target_name_clear(struct target_name *n)
 }
 
 /* "docker:web (ID 3f2a81bc0d12, PID 4711)" for each of the best. */
-static void describe(struct inventory *inv, const char *text, enum rank best, char *buf,
+static void describe(struct inventory *inv, const struct wanted *w, enum rank best, char *buf,
 		     size_t size)
 {
 	size_t len = 0;
@@ -408,7 +429,7 @@ static void describe(struct inventory *inv, const char *text, enum rank best, ch
 		const struct entry *e = inv->entries[i];
 		char one[512];
 
-		if (rank(e, text) != best)
+		if (rank(e, w) != best)
 			continue;
 		snprintf(one, sizeof(one), "%s:%s (ID %.12s, PID %u)", e->meta->runtime,
 			 e->meta->name, e->meta->id, e->c.pid);
@@ -417,14 +438,15 @@ static void describe(struct inventory *inv, const char *text, enum rank best, ch
 	}
 }
 
-static int ambiguous(struct inventory *inv, const char *text, enum rank best, struct error *err)
+static int ambiguous(struct inventory *inv, const struct wanted *w, enum rank best,
+		     struct error *err)
 {
 	char list[300];
 
-	describe(inv, text, best, list, sizeof(list));
+	describe(inv, w, best, list, sizeof(list));
 	return error_named(err, ENOTUNIQ, "TargetAmbiguous",
-			   "%s is ambiguous, name one as RUNTIME:NAME, by ID or as pid:N: %s", text,
-			   list);
+			   "%s is ambiguous, name one as RUNTIME:NAME, by ID or as pid:N: %s",
+			   w->text, list);
 }
 
 static int copy_name(const struct entry *e, struct target_name *ret)
@@ -450,6 +472,7 @@ int inventory_find(struct inventory *inv, const char *text, struct target_name *
 		   struct error *err)
 {
 	bool by_pid = !strncmp(text, "pid:", 4);
+	const struct wanted wanted = {text, by_pid ? mnt_of_pid(text + 4) : 0};
 	const struct entry *found = NULL;
 	enum rank best = RANK_NONE;
 	size_t n = 0;
@@ -458,7 +481,7 @@ int inventory_find(struct inventory *inv, const char *text, struct target_name *
 	if (!*text)
 		return error_named(err, EINVAL, "InvalidArgument", "the target's name is empty");
 	for (size_t i = 0; i < inv->n; i++) {
-		enum rank got = rank(inv->entries[i], text);
+		enum rank got = rank(inv->entries[i], &wanted);
 
 		if (got > best) {
 			best = got;
@@ -476,7 +499,7 @@ int inventory_find(struct inventory *inv, const char *text, struct target_name *
 				   "no container is called %s; `recapctl list` shows what runs",
 				   text);
 	if (n > 1)
-		return ambiguous(inv, text, best, err);
+		return ambiguous(inv, &wanted, best, err);
 	r = copy_name(found, ret);
 	return r < 0 ? error_set(err, ENOMEM, "out of memory") : 0;
 }

@@ -23,7 +23,7 @@ int verb_stop(struct ctl *ctl, int argc, char **argv)
 	cleanup_json struct json_object *reply = NULL;
 	const struct opt opts[] = {
 		{0, "timeout", "S", "send SIGKILL S seconds after SIGTERM (10)", opt_number, params,
-		 "timeout_s", 0, 86400},
+		 "timeout_s", 0, 3600},
 		{},
 	};
 	struct error err = {};

@@ -307,6 +307,16 @@ static int parse_call(const char *text, size_t len, struct json_object **ret)
 	return 0;
 }
 
+/* Nothing was called, so nothing is answered. */
+static void refuse_message(struct client *c, const char *why)
+{
+	struct error err = {};
+
+	error_named(&err, EPROTO, "InvalidMessage", "%s", why);
+	track_count(c->api->m->track, "client_refused");
+	audit_connection(c->api->m->audit, &c->caller, &err);
+}
+
 /*
  * Serve what has come, one call after the other: a connection that waits takes no more. True: there may be more, for the next
  * turn of the loop.
@@ -326,9 +336,7 @@ static bool serve(struct client *c)
 		if (parse_call(text, len, &msg) == 0) {
 			call(c, msg);
 		} else {
-			track_count(c->api->m->track, "client_refused");
-			audit_connection(c->api->m->audit, &c->caller,
-					 "what it sent is no Varlink");
+			refuse_message(c, "what it sent is no Varlink");
 			c->closing = true;
 		}
 	}
@@ -354,11 +362,8 @@ static bool transfer(struct client *c, uint32_t events, bool *ret_more, bool *re
 
 	if (events & EPOLLIN)
 		r = varlink_read(&c->v);
-	if (r == -EMSGSIZE) {
-		track_count(c->api->m->track, "client_refused");
-		audit_connection(c->api->m->audit, &c->caller,
-				 "its message is too long, or has too many descriptors");
-	}
+	if (r == -EMSGSIZE)
+		refuse_message(c, "its message is too long, or has too many descriptors");
 	*ret_more = r == 1;
 	*ret_end = r == 0 || events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP);
 	return (r >= 0 || r == -EAGAIN) && varlink_flush(&c->v) >= 0;
@@ -389,7 +394,7 @@ static void refuse_connection(struct api *api, int fd, struct caller *caller,
 	const char *text = json_text(o);
 
 	track_count(api->m->track, "client_refused");
-	audit_connection(api->m->audit, caller, err->msg);
+	audit_connection(api->m->audit, caller, err);
 	(void)!send(fd, text, strlen(text) + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
 	caller_clear(caller);

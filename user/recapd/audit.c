@@ -317,6 +317,9 @@ static void write_end(struct audit *a, const struct audit_request *q, const stru
 	l = line_new("result", q->number, TEXT_RESULT_MAX);
 	line_put_who(&l, who);
 	json_put_str(l.o, "verb", q->verb);
+	/* Some verbs are decided about once it is known what they are about: after the request's line. */
+	if (err && !strcmp(err->name, "Refused"))
+		line_put_rule(&l, q);
 	if (err)
 		line_put_error(&l, err);
 	else if (capsule)
@@ -523,10 +526,9 @@ static void refused_again(struct audit *a)
 	a->refused.lines = 0;
 }
 
-void audit_connection(struct audit *a, const struct caller *who, const char *why)
+void audit_connection(struct audit *a, const struct caller *who, const struct error *err)
 {
 	cleanup(line_free) struct line l = {};
-	struct error err = {};
 
 	refused_again(a);
 	if (a->refused.lines == REFUSED_LINES) {
@@ -537,8 +539,7 @@ void audit_connection(struct audit *a, const struct caller *who, const char *why
 	l = line_new("connection", 0, TEXT_SPARE_MAX);
 	line_put_who(&l, who);
 	json_put_bool(l.o, "allowed", false);
-	error_named(&err, EPERM, "PermissionDenied", "%s", why);
-	line_put_error(&l, &err);
+	line_put_error(&l, err);
 	if (write_spare(a, &l))
 		return;
 	a->unrecorded++;

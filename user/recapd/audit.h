@@ -87,8 +87,8 @@ void audit_orphan(struct audit *a, uint64_t id);
 void audit_capsule(struct audit *a, struct json_object *record, const struct error *err, bool last,
 		   struct ledger_place at[2]);
 
-/* A connection was closed before it asked for anything that could be read. `who` may be NULL. */
-void audit_connection(struct audit *a, const struct caller *who, const char *why);
+/* A connection was closed: it is not served, or sent what is no message. `who` may be NULL. */
+void audit_connection(struct audit *a, const struct caller *who, const struct error *err);
 
 /* For Status: file and journal, as a new object. */
 struct json_object *audit_json(const struct audit *a);

@@ -74,6 +74,12 @@ void line_put_error(struct line *l, const struct error *err)
 	json_put_obj(l->o, "error", o);
 }
 
+void line_put_rule(struct line *l, const struct audit_request *q)
+{
+	if (q->rule[0])
+		put_foreign(l, l->o, "rule", q->rule);
+}
+
 struct line line_new(const char *event, uint64_t number, size_t text_max)
 {
 	struct line l = {json_object_new_object(), event, text_max, false};
@@ -96,7 +102,8 @@ static const char *const told[] = {
 	"all",	   "dry_run",  "labels",     "user",	 "entrypoint", "workdir",
 	"detach",  "terminal", "cap_add",    "cap_drop", "namespaces", "target_root",
 	"seccomp", "memory",   "cpus_milli", "pids",	 "cow_size",   "cow",
-	"target",  "image",
+	"nofile",  "residue",  "authfile",   "verb",	 "as",	       "target",
+	"image",
 };
 
 static struct json_object *copy_list(struct line *l, struct json_object *list)
@@ -132,6 +139,9 @@ static void put_params(struct line *l, struct json_object *params)
 		else
 			json_put_obj(o, told[i], foreign(l, json_object_get_string(v), 512));
 	}
+	/* Of a profile of the caller's own that it is one, in the word that policies have for it. */
+	if (json_object_object_get_ex(params, "seccomp_profile", NULL))
+		json_put_str(o, "seccomp", "custom");
 	json_put_obj(l->o, "params", o);
 }
 
@@ -185,8 +195,7 @@ struct line line_request(const struct audit_request *q, const struct caller *who
 	line_put_who(&l, who);
 	json_put_str(l.o, "verb", q->verb ? q->verb : "unknown");
 	json_put_bool(l.o, "allowed", !err);
-	if (q->rule[0])
-		put_foreign(&l, l.o, "rule", q->rule);
+	line_put_rule(&l, q);
 	if (err)
 		line_put_error(&l, err);
 	put_foreign(&l, l.o, "reason", json_get_str(what->params, "reason"));

@@ -29,6 +29,8 @@ struct line line_request(const struct audit_request *q, const struct caller *who
 /* NULL: nothing is said of whom. */
 void line_put_who(struct line *l, const struct caller *who);
 void line_put_error(struct line *l, const struct error *err);
+/* The policy's rule that decided, if one did. */
+void line_put_rule(struct line *l, const struct audit_request *q);
 
 /* Which images came, went or were judged. */
 void line_put_images(struct line *l, struct json_object *reply);

@@ -9,6 +9,7 @@
 #include "common/fd.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "core/keeper.h"
 
 #define CONFIG_FILE "/etc/recap/recapd.json"
 #define CONFIG_MAX  (64 << 10)
@@ -110,7 +111,7 @@ static const struct map_size {
 	int64_t min, max;
 } map_sizes[] = {
 	{"containers", "a number", offsetof(struct track_sizes, containers), 1, 1 << 20},
-	{"capsules", "a number", offsetof(struct track_sizes, capsules), 1, 1 << 20},
+	{"capsules", "a number", offsetof(struct track_sizes, capsules), 1, SLOTS},
 	{"latency", "a number", offsetof(struct track_sizes, latency), 1, 1 << 20},
 	{"events", "a power of two", offsetof(struct track_sizes, events), 1 << 12, 1 << 26},
 };
