@@ -495,6 +495,12 @@ counter() { # NAME
 	[ "$(alice logs "$theirs")" = secret ]
 	only 'targets: {labels: {app: "db"}}'
 	refused 1 "logs is refused" alice logs "$theirs"
+	# Which rule it was is in the audit, though the request was there before it could be asked.
+	policy '{name: "no-logs", decision: "deny", users: ["*"], verbs: ["logs"], targets: {labels: {app: "*"}}},
+		{name: "all", decision: "allow", users: ["*"], verbs: ["*"]}'
+	refused 1 "logs is refused" bob logs "$theirs"
+	tail -n 1 "$RECAP_AUDIT" |
+		jq -e '.event == "result" and .verb == "Logs" and .rule == "no-logs" and .error.name == "Refused"'
 }
 
 # ---- descriptors and files -----------------------------------------------------------------------

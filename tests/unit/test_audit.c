@@ -89,7 +89,8 @@ static void test_what_is_told(void **state)
 {
 	cleanup_json struct json_object *params = object(
 		"{\"target\":\"web\",\"image\":\"x\",\"args\":[\"a\\n\"],\"env\":[\"SECRET=1\"],"
-		"\"new\":\"SECRET\",\"terminal\":true,\"pids\":5,\"reason\":\"%\"}");
+		"\"new\":\"SECRET\",\"terminal\":true,\"pids\":5,\"reason\":\"%\","
+		"\"seccomp_profile\":\"SECRET\",\"nofile\":64,\"token\":\"SECRET\"}");
 	struct audit_what what = {.params = params};
 	cleanup_json struct json_object *o = NULL;
 	const char *text;
@@ -104,6 +105,8 @@ static void test_what_is_told(void **state)
 	assert_non_null(strstr(text, "\"verb\":\"Attach\",\"allowed\":true,\"reason\":\"%25\""));
 	assert_non_null(strstr(text, "\"command\":[\"a%0A\"]"));
 	assert_non_null(strstr(text, "\"terminal\":true"));
+	assert_non_null(strstr(text, "\"nofile\":64"));
+	assert_non_null(strstr(text, "\"seccomp\":\"custom\""));
 	assert_null(strstr(text, "truncated"));
 	assert_null(strstr(text, "rule"));
 }
@@ -126,6 +129,25 @@ static void test_a_refusal_has_its_rule_and_one_line(void **state)
 	audit_end(audit, &q, &who, &what, NULL, &err);
 	again = last_line(&len);
 	assert_true(json_object_equal(o, again));
+}
+
+/* What a call is about has to be known before some rules can be asked: then it was recorded as allowed. */
+static void test_a_late_refusal_has_its_rule(void **state)
+{
+	cleanup_json struct json_object *o = NULL;
+	struct audit_what what = {};
+	struct error err = {};
+	size_t len;
+
+	audit_begin(audit, &q, "io.recap.Stop", true);
+	assert_int_equal(audit_allow(audit, &q, &who, &what, &err), 0);
+	strcpy(q.rule, "not-theirs");
+	error_named(&err, EPERM, "Refused", "no");
+	audit_end(audit, &q, &who, NULL, NULL, &err);
+	o = last_line(&len);
+	assert_string_equal(json_get_str(o, "event"), "result");
+	assert_string_equal(json_get_str(o, "rule"), "not-theirs");
+	assert_true(len < AUDIT_RESULT_MAX);
 }
 
 static void test_health_and_the_service_are_not_recorded(void **state)
@@ -491,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_what_is_told),
 		TEST(test_a_refusal_has_its_rule_and_one_line),
+		TEST(test_a_late_refusal_has_its_rule),
 		TEST(test_health_and_the_service_are_not_recorded),
 		TEST(test_refused_connections_fill_no_disk),
 		TEST(test_no_command_makes_a_line_too_long),
