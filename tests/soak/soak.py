@@ -12,6 +12,7 @@ import pathlib
 import pty
 import random
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -740,6 +741,9 @@ def main(words):
         soak.fail(str(err))
     if soak.failures:
         sys.stdout.write((RUN / "log").read_text(errors="replace")[-2000:])
+        print(f"soak: the whole log, and reports, are in {RUN}")
+    else:
+        shutil.rmtree(RUN)
     print(f"soak: {'FAILED' if soak.failures else 'ok'}: {sum(soak.done.values())} done, {len(soak.failures)} failures")
     return 1 if soak.failures else 0
 
