@@ -243,12 +243,12 @@ one_refusal_of_two() { # VERB ERROR
 	refused 125 "1 to 256 bytes" recapctl attach --reason "" web true
 	refused 125 "control characters" recapctl attach --reason $'two\nlines' web true
 	refused 125 "control characters" recapctl attach --reason $'\e[2J' web true
-	refused 125 "control characters" recapctl attach --reason $'\u009b2J' web true
+	refused 125 "control characters" recapctl attach --reason $'\xc2\x9b2J' web true
 	sound
 }
 
 @test "hostile text: newlines, quotes, escape sequences, what is no UTF-8" {
-	local evil=$'"}\n{"event":"request"}\t\e[31m\\u0000%41\u202e'
+	local evil=$'"}\n{"event":"request"}\t\e[31m\\u0000%41\xe2\x80\xae'
 
 	mark
 	recapctl attach web toolbox -- true "$evil"
