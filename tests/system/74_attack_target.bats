@@ -7,7 +7,9 @@
 
 load common
 
-WEB=docker:ht-web # root with docker's capabilities, without its seccomp filter
+WEB=docker:ht-web # root with docker's capabilities
+# An attack is to be the kernel's to allow: neither docker's filter nor, where the kernel has AppArmor, its profile.
+BARE=(-o --security-opt=seccomp=unconfined -o --security-opt=apparmor=unconfined)
 
 setup_file() {
 	require_root
@@ -16,10 +18,9 @@ setup_file() {
 	rt_down
 	rt_up docker crun
 	rt_docker load -q -i "$RT_IMAGES/hostile.tar" >/dev/null
-	rt_run -o --security-opt=seccomp=unconfined docker ht-web hostile
+	rt_run "${BARE[@]}" docker ht-web hostile
 	# More than docker gives, and less than what has the host anyway.
-	rt_run -o --security-opt=seccomp=unconfined -o --cap-add=SYS_ADMIN \
-		-o --cap-add=SYS_NICE docker ht-admin hostile
+	rt_run "${BARE[@]}" -o --cap-add=SYS_ADMIN -o --cap-add=SYS_NICE docker ht-admin hostile
 	recapd_with_images toolbox probe hostile
 	recapd_pid >"$BATS_FILE_TMPDIR/recapd"
 }
@@ -86,7 +87,7 @@ arrange_job() { # CONTAINER ARG...
 }
 
 one() { # RT_RUN-OPTION... : a container for one test
-	start -o --security-opt=seccomp=unconfined "$@" docker ht-one hostile
+	start "${BARE[@]}" "$@" docker ht-one hostile
 }
 
 # ---- what comes of it ----------------------------------------------------------------------------
