@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -10,6 +11,16 @@
 #include "recapd/confine.h"
 #include "recapd/manager.h"
 #include "recapd/reexec.h"
+
+/*
+ * libbpf takes and frees the kernel's BTF, 11 MiB in one piece. From that glibc would learn to keep pieces of such a size, and twice as
+ * much of what is free (mallopt(3), "dynamic mmap threshold"): long messages and lists would leave a heap that only grows.
+ */
+static void keep_little_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
 
 int main(int argc, char **argv)
 {
@@ -29,6 +40,7 @@ int main(int argc, char **argv)
 	/* Modes are said where files are made; a service manager's mask must not take from them. */
 	umask(022);
 	inject_set_arguments(argv);
+	keep_little_memory();
 	if (r == 0 && action == CONFIG_HELP) {
 		fputs(config_help, stdout);
 	} else if (r == 0 && action == CONFIG_VERSION) {
