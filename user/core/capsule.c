@@ -346,6 +346,9 @@ void capsule_finish(struct capsule *c)
 	if (c->done_ns < c->escaped_ns)
 		c->done_ns = clock_boot_ns();
 	c->lost_events = track_counter(set->track, "events_lost") - c->lost_events0;
+	/* Its init's end was seen before its exec was. */
+	if (c->k.exec_ns)
+		c->error = (struct error){};
 	c->state = c->error.code ? CAPSULE_STATE_FAILED : CAPSULE_STATE_DROPPED;
 	record_times(c);
 	capsule_note_again(c);

@@ -88,7 +88,7 @@ int capsule_set_new(struct loop *loop, struct track *track, struct workshop *wor
 #define CAPSULE_REJOIN_S 15
 int capsule_adopt(struct capsule_set *set, const struct keeper *own) must_check;
 
-/* The one with that token, whose client (`uid`: root, or who attached it) is there again; NULL. */
+/* The one with that token which `uid` attached, and whose client is there again; NULL. */
 struct capsule *capsule_rejoin(struct capsule_set *set, const char *token, uint32_t uid);
 
 /* No capsule may run; those in quarantine are left to the kernel, which keeps each layer as long as its holder. */

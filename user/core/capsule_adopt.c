@@ -112,7 +112,7 @@ static void count_again(struct capsule *c)
 struct capsule *capsule_rejoin(struct capsule_set *set, const char *token, uint32_t uid)
 {
 	for (struct capsule *c = set->first; c; c = c->next) {
-		if (!c->slot || strcmp(c->slot->note.token, token) || (uid && uid != c->caller))
+		if (!c->slot || strcmp(c->slot->note.token, token) || uid != c->caller)
 			continue;
 		c->rejoin_ns = c->slot->note.rejoin_ns = 0;
 		return c;
@@ -258,7 +258,7 @@ static int adopt(struct capsule *c, struct error *err)
 	/* What was seen before went with the recapd that saw it, perhaps before it let the tool go. */
 	residue_unknown(&c->residue, "recapd was restarted meanwhile");
 	/* What is given up never begins: its client may call again, and nothing is to run twice. */
-	if (c->pid && !c->drain_ns)
+	if (c->pid && !c->reaped && !c->drain_ns)
 		inject_release(&c->slot->report);
 	count_again(c);
 	c->state = state_of(c);

@@ -23,6 +23,7 @@
 #define RETRY_LEAST \
 	MS(16) /* so often, whoever began to wait: the deadline may have passed while there was no recapd */
 #define QUARANTINE_POLL MS(200)
+#define QUARANTINE_SLOW MS(3000) /* the longest between two looks at one that lasts */
 
 /* ---- draining ---------------------------------------------------------------------------------- */
 
@@ -166,6 +167,16 @@ void capsule_find_holders(struct capsule *c)
 		    init);
 }
 
+/* A look is a walk, or a mount that is tried: of many that a hostile target makes last, recapd is not to be kept busy. */
+static void look_again(struct capsule *c, uint64_t now)
+{
+	uint64_t pause = now > c->done_ns ? (now - c->done_ns) / 32 : 0;
+
+	if (pause < QUARANTINE_POLL)
+		pause = QUARANTINE_POLL;
+	capsule_wake_at(c, now + (pause < QUARANTINE_SLOW ? pause : QUARANTINE_SLOW));
+}
+
 static void enter_quarantine(struct capsule *c)
 {
 	c->state = CAPSULE_STATE_QUARANTINED;
@@ -182,7 +193,7 @@ static void enter_quarantine(struct capsule *c)
 	track_capsule_state(c->set->track, c->id, RECAP_CAPSULE_QUARANTINED);
 	log_warn("capsule %s (%s in %s) is quarantined: %zu holders of its layer", c->name,
 		 c->image_ref, c->target_name.name, c->n_holders);
-	capsule_wake_at(c, c->done_ns + QUARANTINE_POLL);
+	look_again(c, c->done_ns);
 	c->set->fn(c, CAPSULE_QUARANTINED, c->set->arg);
 }
 
@@ -258,7 +269,7 @@ static bool try_escape(struct capsule *c, uint64_t now)
 static void retry_escape(struct capsule *c, uint64_t now)
 {
 	if (c->state == CAPSULE_STATE_QUARANTINED) {
-		capsule_wake_at(c, now + QUARANTINE_POLL);
+		look_again(c, now);
 	} else if (now > c->escape_ns + ESCAPE_DEADLINE && c->retry_ns >= RETRY_LEAST) {
 		enter_quarantine(c);
 	} else {
@@ -420,7 +431,7 @@ void capsule_step(struct capsule *c)
 		if (track_capsule_signal(c->set->track, c->id, SIGKILL,
 					 init_is_needed(c) ? c->pid : 0) < 0)
 			log_debug("ignoring that the tasks of %s cannot be walked", c->name);
-		capsule_wake_at(c, now + QUARANTINE_POLL);
+		look_again(c, now);
 	}
 }
 

@@ -214,39 +214,48 @@ int history_find(struct history *h, const char *id, const char **ret_id, const c
 	return 0;
 }
 
-/* The line of the file that has the text; the last, as the newest. */
-static char *find_line(struct history *h, const char *file, const char *what)
+/* Members as they stand in a record. A quote within a string would be escaped: so they are these, and nothing else. */
+struct wanted {
+	char token[64], caller[64];
+};
+
+static bool fits(const char *record, const struct wanted *w)
+{
+	return strstr(record, w->token) && strstr(record, w->caller);
+}
+
+/* The whole line of the file that fits; the last, as the newest. */
+static char *find_line(struct history *h, const char *file, const struct wanted *w)
 {
 	cleanup_free char *text = NULL;
-	char *at = NULL, *next, *start, *end;
+	char *found = NULL, *line, *end;
 	size_t len;
 
 	if (fd_read_file(h->state_dir, file, FILE_MAX * 2, &text, &len) < 0)
 		return NULL;
-	for (next = strstr(text, what); next; next = strstr(next + 1, what))
-		at = next;
-	end = at ? strchr(at, '\n') : NULL;
-	if (!end)
-		return NULL;
-	for (start = at; start > text && start[-1] != '\n'; start--)
-		;
-	return strndup(start, end - start);
+	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (fits(line, w))
+			found = line;
+	}
+	return found ? strdup(found) : NULL;
 }
 
-char *history_find_token(struct history *h, const char *token)
+char *history_find_token(struct history *h, const char *token, uint32_t uid)
 {
-	char member[64], *line;
+	struct wanted wanted;
+	char *line;
 
-	/* A quote within a string of the record would be escaped: this is the member, and nothing else. */
-	snprintf(member, sizeof(member), "\"token\":\"%s\"", token);
+	snprintf(wanted.token, sizeof(wanted.token), "\"token\":\"%s\"", token);
+	snprintf(wanted.caller, sizeof(wanted.caller), "\"caller\":{\"uid\":%u,", uid);
 	for (size_t i = 0; i < h->n; i++) {
 		const char *text = nth_newest(h, i)->text;
 
-		if (text && strstr(text, member))
+		if (text && fits(text, &wanted))
 			return strdup(text);
 	}
-	line = find_line(h, FILE_NAME, member);
-	return line ? line : find_line(h, FILE_OLD, member);
+	line = find_line(h, FILE_NAME, &wanted);
+	return line ? line : find_line(h, FILE_OLD, &wanted);
 }
 
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg)

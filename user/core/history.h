@@ -30,8 +30,11 @@ void history_add(struct history *h, struct json_object *record);
 int history_find(struct history *h, const char *id, const char **ret_id,
 		 const char **ret_text) must_check;
 
-/* The text of the record with that token (letters and digits), also from the files; the caller frees it. NULL: there is none. */
-char *history_find_token(struct history *h, const char *token);
+/*
+ * The text of the newest record with that token (letters and digits) of a capsule of `uid`'s, also from the files; the caller frees it.
+ * NULL: there is none.
+ */
+char *history_find_token(struct history *h, const char *token, uint32_t uid);
 
 /* Call `fn` with each record's text, newest first. */
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg);

@@ -55,7 +55,7 @@ struct child {
 	struct inject_report *report;
 	int target_tree; /* detached clone of the target's mounts */
 	int root;	 /* the capsule's root folder */
-	pid_t tool;
+	pid_t init, tool;
 	struct user_ids user;
 };
 
@@ -410,6 +410,9 @@ static int tool_confine(const struct child *c)
 	/* The change of user put suid_dumpable(5) in place of what we set. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return error_sys(c->err, errno, "prctl");
+	/* It may have been killed before it was to take us along. */
+	if (getppid() != c->init)
+		return error_set(c->err, ECANCELED, "its init was ended before the tool could start");
 	/* We have opened our last; a limit lower than what is open closes nothing. */
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		return error_sys(c->err, errno, "cannot limit the open files");
@@ -474,7 +477,7 @@ static __attribute__((noreturn)) void tool_run(const struct child *c, char *cons
 	int user_ns = fd_of(c, INJECT_FD_NS + TARGET_NS_USER);
 
 	/* The exec will wake init, and what that does then is not for the tool to wait for. */
-	leave_cpu(getppid(), &c->seat->cpus);
+	leave_cpu(c->init, &c->seat->cpus);
 	if (tool_limits(c) == 0 && tool_signals(c) == 0 && tool_user_ns(c, user_ns) == 0 &&
 	    tool_stdio(c) == 0 && tool_confine(c) == 0)
 		tool_exec(c, env);
@@ -645,6 +648,7 @@ static __attribute__((noreturn)) int child_main(void *arg)
 		if (steps[i](c) < 0)
 			_exit(1);
 	env = make_env(c);
+	c->init = getpid();
 	/*
 	 * vfork(2): the tool runs on our memory until its exec, and we stand still, which spares copying page tables a
 	 * second time. A tool that may trace could take us over between its exec and our seal, so that one waits for it.

@@ -272,24 +272,46 @@ static int proc_open(pid_t pid, const char *what, int flags)
 	return open(path, flags | O_CLOEXEC);
 }
 
-/* What it keeps; what cannot be opened is missed later, and told then. It lived all the time (or -ESRCH): so these were its. */
-static int open_kept(struct keeper *k, pid_t pid)
+/* Its slots; none where they are not as ours. */
+static int open_slots(struct keeper *k, pid_t pid)
 {
-	cleanup_fd int slots = proc_open(pid, "fd/3", O_RDWR);
-	cleanup_fd int shop = proc_open(pid, "ns/mnt", O_RDONLY);
+	cleanup_fd int fd = proc_open(pid, "fd/3", O_RDWR);
 	struct stat st;
-	void *map = MAP_FAILED;
+	void *map;
 
 	_Static_assert(KEEPS_SLOTS == 3, "as the path says");
-	if (slots >= 0 && fstat(slots, &st) == 0 && st.st_size == (off_t)SLOTS * SLOT_BYTES)
-		map = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-			   slots, 0);
-	if (map != MAP_FAILED) {
-		k->slots = map;
-		k->slots_fd = TAKE_FD(slots);
-	}
-	k->workshop = shop < 0 ? NULL : workshop_adopt(TAKE_FD(shop));
-	return syscall(SYS_pidfd_send_signal, k->pidfd, 0, NULL, 0) < 0 ? -errno : 0;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size != (off_t)SLOTS * SLOT_BYTES)
+		return 0;
+	map = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	k->slots = map;
+	k->slots_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_workshop(struct keeper *k, pid_t pid)
+{
+	int fd = proc_open(pid, "ns/mnt", O_RDONLY);
+
+	if (fd < 0)
+		return -errno;
+	k->workshop = workshop_adopt(fd);
+	return k->workshop ? 0 : -ENOMEM;
+}
+
+/* What it keeps. It lived all the time (or -ESRCH): so these were its. */
+static int open_kept(struct keeper *k, pid_t pid)
+{
+	int r = open_slots(k, pid);
+
+	if (r == 0)
+		r = open_workshop(k, pid);
+	if (syscall(SYS_pidfd_send_signal, k->pidfd, 0, NULL, 0) < 0)
+		return -errno;
+	return r;
 }
 
 /* The process that holds the file's lock, and what it keeps. -ESRCH: it has ended. */

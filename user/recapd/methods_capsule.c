@@ -403,11 +403,6 @@ static int unknown_token(struct client *c, struct error *err)
 	return error_named(err, ENOENT, "CapsuleNotFound", "no capsule has that token");
 }
 
-static bool is_theirs(const struct client *c, int64_t uid)
-{
-	return c->caller.uid == 0 || c->caller.uid == uid;
-}
-
 static int rejoin_past(struct client *c, const char *text, struct error *err)
 {
 	cleanup_json struct json_object *record = NULL;
@@ -416,8 +411,6 @@ static int rejoin_past(struct client *c, const char *text, struct error *err)
 
 	if (r < 0)
 		return r;
-	if (!is_theirs(c, json_get_int(json_get(record, "caller", json_type_object), "uid", -1)))
-		return unknown_token(c, err);
 	state = json_get_str(record, "state");
 	if (state && !strcmp(state, "failed"))
 		return error_named(err, ECANCELED, json_get_str(record, "error") ?: "Failed", "%s",
@@ -457,7 +450,7 @@ static int method_rejoin(struct client *c, struct json_object *params, struct er
 	capsule = capsule_rejoin(m->capsules, token, c->caller.uid);
 	if (capsule)
 		return rejoin_live(c, capsule);
-	text = history_find_token(m->history, token);
+	text = history_find_token(m->history, token, c->caller.uid);
 	return text ? rejoin_past(c, text, err) : unknown_token(c, err);
 }
 
