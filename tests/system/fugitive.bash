@@ -67,6 +67,8 @@ fu_gone() {
 	fu_no_task
 	fu_record '.state == "dropped" and .cow.dropped and .holders == [] and .proof.live_tasks == 0 and
 		.proof.overlay_busy == false and .proof.untracked_forks == 0'
+	# The dead are the target's then, and the record says how many.
+	[ "$1" != kill-init ] || fu_record '.tasks.unreaped >= 1'
 	[ "$1" != kill-init ] || fu_tell reap
 	fu_await fu_nothing_left
 	# Who helped is unharmed, and so is what it was given.

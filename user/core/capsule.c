@@ -346,6 +346,12 @@ void capsule_finish(struct capsule *c)
 	if (c->done_ns < c->escaped_ns)
 		c->done_ns = clock_boot_ns();
 	c->lost_events = track_counter(set->track, "events_lost") - c->lost_events0;
+	/* They are the target's, whose PID 1 may never wait for them: no more than a PID each, but that is to be known. */
+	if (c->abandoned) {
+		int dead = track_capsule_dead(set->track, c->id, c->pid);
+
+		c->unreaped = dead > 0 ? (unsigned int)dead : 0;
+	}
 	/* Its init's end was seen before its exec was. */
 	if (c->k.exec_ns)
 		c->error = (struct error){};

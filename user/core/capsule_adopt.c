@@ -217,7 +217,7 @@ static int find_init(struct capsule *c)
 	if (r > 0)
 		return loop_add(c->set->loop, &c->pidfd_source, c->pidfd, EPOLLIN,
 				capsule_on_init_exit, c);
-	c->reaped = true;
+	c->reaped = c->abandoned = true;
 	if (c->pid)
 		return 0;
 	/* There was nothing but the starter yet. */

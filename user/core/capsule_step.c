@@ -379,7 +379,8 @@ static void reap_init(struct capsule *c)
 	else
 		log_warn("capsule %s: waitid: %s", c->name, strerror(errno));
 	/* One that was killed has not waited for the others, who may be at their ends still. */
-	if (c->reaped && info.si_code != CLD_EXITED)
+	c->abandoned = c->reaped && info.si_code != CLD_EXITED;
+	if (c->abandoned)
 		residue_mistaken(&c->residue);
 }
 

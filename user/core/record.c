@@ -175,6 +175,8 @@ static void put_proof(struct json_object *o, const struct capsule *c)
 	json_put_int(tasks, "total", c->k.total);
 	json_put_int(tasks, "peak", c->k.peak);
 	json_put_int(tasks, "killed", c->killed);
+	if (c->unreaped)
+		json_put_int(tasks, "unreaped", c->unreaped);
 	json_put_obj(o, "tasks", tasks);
 	json_put_obj(o, "timings_us", times_json(&c->us));
 	json_put_str(cow, "backend", c->cow.disk ? "disk" : "tmpfs");
