@@ -111,7 +111,7 @@ judge() { # N
 	for ((i = 0; i < $1; i++)); do
 		read -r status took <"$OUT/status.$i"
 		echo "status $status after $took s: $(cat "$OUT/out.$i" "$OUT/err.$i")"
-		[ "$took" -le 13 ]
+		[ "$took" -le $((13 * ${RT_TIMEOUT:-1})) ]
 		case $status in
 		0) [ "$(cat "$OUT/out.$i")" = here ] && [ ! -s "$OUT/err.$i" ] && worked=$((worked + 1)) ;;
 		125) [ ! -s "$OUT/out.$i" ] && [ "$(wc -l <"$OUT/err.$i")" -eq 1 ] && refused_n=$((refused_n + 1)) ;;
@@ -153,7 +153,7 @@ works_again() {
 
 # An attack that must not hit, from start to exec and in init all along.
 never_hit() { # CONTAINER ATTACK [EXCEPT]
-	hostile_job "$1" "$2" 3
+	hostile_job "$1" "$2" $((3 * ${RT_TIMEOUT:-1}))
 	# What it does to tools after their exec is between processes of the container.
 	attaches 12 "docker:$1"
 	[ "$worked" -ge 6 ]
