@@ -23,9 +23,14 @@ static __always_inline void peak_raise(struct recap_capsule *c, __u32 live)
  * The limit of who has no cgroup with one. The fork has happened and cannot be refused any more; that whoever did it does not do it
  * again is as good: a bomb grows no further.
  */
-static __always_inline void tree_limit(struct recap_capsule *c, __u32 live)
+static __always_inline void tree_limit(struct recap_capsule *c, __u64 id, __u32 live, __u32 total)
 {
-	if (!c->tasks_max || live <= c->tasks_max)
+	if (!c->tasks_max)
+		return;
+	/* The dead that nobody waits for are counted by recapd. */
+	if (total % c->tasks_max == 0)
+		hint(RECAP_EVENT_TREE_FORKS, id);
+	if (live <= c->tasks_max)
 		return;
 	count("tasks_over_limit");
 	bpf_send_signal(SIGKILL);
@@ -36,7 +41,7 @@ static __always_inline void tree_fork(struct task_struct *parent, struct task_st
 	struct recap_tag *tag = bpf_task_storage_get(&tags, parent, 0, 0);
 	struct recap_tag copy = {.counted = 1};
 	struct recap_capsule *c;
-	__u32 live;
+	__u32 live, total;
 
 	if (!tag || !tag->capsule)
 		return;
@@ -52,11 +57,12 @@ static __always_inline void tree_fork(struct task_struct *parent, struct task_st
 		return;
 	}
 	/* The first task is our init: recapd watches it through a pidfd. */
-	if (__sync_fetch_and_add(&c->total, 1) == 0)
+	total = __sync_fetch_and_add(&c->total, 1) + 1;
+	if (total == 1)
 		c->init_pid = BPF_CORE_READ(child, tgid);
 	live = __sync_fetch_and_add(&c->live, 1) + 1;
 	peak_raise(c, live);
-	tree_limit(c, live);
+	tree_limit(c, copy.capsule, live, total);
 }
 
 /* True when the task belongs to a capsule: then it is no container. The tree's first exec is the tool's. */

@@ -320,6 +320,19 @@ app_works() {
 	status_is 0 recapctl attach "$WEB" probe forkbomb 4000
 }
 
+# They have a PID each, of which the machine has no more than pid_max.
+@test "the dead that a tool does not wait for count as well" {
+	local ended=137
+
+	not grep -qw pids /sys/fs/cgroup/cgroup.controllers || ended=1
+	status_is "$ended" attach_report "$WEB" probe deadbomb 1000000
+	report '.state == "dropped" and .tasks.total < 20000 and (.tasks.unreaped // 0) == 0'
+	[ "$ended" = 1 ] || report '.reason | contains("the dead were not waited for")'
+	app_works
+	status_is 0 recapctl attach "$WEB" probe deadbomb 3000
+	status_is 0 recapctl attach "$WEB" toolbox -- sh -c 'i=0; while [ $i -lt 10000 ]; do /bin/true; i=$((i + 1)); done'
+}
+
 @test "a memory bomb meets the limit of its own cgroup" {
 	status_is 137 recapctl attach --memory 32m "$WEB" probe hog 134217728
 	app_works

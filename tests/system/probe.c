@@ -252,6 +252,23 @@ static int do_forkbomb(char **arg)
 	return n < wanted ? failed("fork") : 0;
 }
 
+/* So many children that end at once, and that nobody waits for. */
+static int do_deadbomb(char **arg)
+{
+	long wanted = number(arg[0]), n;
+
+	for (n = 0; n < wanted; n++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			break;
+		if (!pid)
+			_exit(0);
+	}
+	printf("%ld\n", n);
+	return n < wanted ? failed("fork") : 0;
+}
+
 /* So many children, one after the other, once standard input has a line. */
 static int do_forks(char **arg)
 {
@@ -674,6 +691,7 @@ static const struct verb {
 	{"hog", 1, do_hog, "BYTES"},
 	{"attempt", 0, do_attempt, "[NAME]"},
 	{"forkbomb", 1, do_forkbomb, "N"},
+	{"deadbomb", 1, do_deadbomb, "N"},
 	{"forks", 1, do_forks, "N"},
 	{"threads-exit", 0, do_threads_exit, ""},
 	{"winsize", 0, do_winsize, ""},

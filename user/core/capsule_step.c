@@ -479,6 +479,18 @@ int capsule_signal(struct capsule *c, int sig)
 	return track_tool_signal(c->set->track, c->id, sig);
 }
 
+/*
+ * The dead whom nobody has waited for have a PID each, as the living have. Where a cgroup limits tasks (pids.max) it counts them, too;
+ * the tracepoints do not.
+ */
+static void check_dead(struct capsule *c)
+{
+	int dead = track_capsule_dead(c->set->track, c->id, c->pid);
+
+	if (dead > 0 && c->k.tasks_max && (unsigned int)dead + c->k.live > c->k.tasks_max)
+		capsule_stop(c, "more processes than it may have, of which the dead were not waited for", 0);
+}
+
 void capsule_set_hint(struct capsule_set *set, const struct recap_event *e)
 {
 	struct capsule *c, *next;
@@ -489,7 +501,9 @@ void capsule_set_hint(struct capsule_set *set, const struct recap_event *e)
 	for (c = set->first; c; c = next) {
 		next = c->next;
 		if (e->type != RECAP_EVENT_CONTAINER) {
-			if (c->id == e->id)
+			if (c->id == e->id && e->type == RECAP_EVENT_TREE_FORKS)
+				check_dead(c);
+			else if (c->id == e->id)
 				capsule_step(c);
 		} else if (c->target.id == e->id && !inventory_has(set->inv, e->id)) {
 			capsule_stop(c, "target-gone", c->grace_ns);
