@@ -129,8 +129,7 @@ static __always_inline void tree_exit(struct task_struct *task)
 		return;
 	}
 	/* It ends once: what comes later under its PID is another of the tree, for which the PID was free again. */
-	tool = !c->exit_ns && c->tool_pid == tgid &&
-	       BPF_CORE_READ(task, signal, live.counter) <= 0;
+	tool = !c->exit_ns && c->tool_pid == tgid && BPF_CORE_READ(task, signal, live.counter) <= 0;
 	c->last_exit_ns = bpf_ktime_get_boot_ns();
 	if (tool) {
 		c->tool_status = wait_status(task);

@@ -120,7 +120,7 @@ enum recap_event_type {
 	RECAP_EVENT_TOOL_EXEC,	   /* id: capsule */
 	RECAP_EVENT_TOOL_EXIT,	   /* id: capsule */
 	RECAP_EVENT_TREE_EMPTY,	   /* id: capsule */
-	RECAP_EVENT_TREE_FORKS,	   /* id: capsule; it has forked as often again as it may have tasks (tasks_max) */
+	RECAP_EVENT_TREE_FORKS, /* id: capsule; it has forked as often again as it may have tasks (tasks_max) */
 };
 
 struct recap_event {

@@ -221,6 +221,25 @@ ended_with() { # STATUS PID
 	wait_until 5 eval "recapctl inspect $id | jq -e '.state == \"dropped\" and .cow.dropped'"
 }
 
+layers_of() { # KEEPER: in its workshop
+	sed -nE 's,.* /c/([0-9a-f]{12}) .*,\1,p' "/proc/$1/mountinfo"
+}
+
+@test "kill -9: what was made ahead is dropped, though its keeper goes on with another capsule" {
+	local id keeper
+
+	id=$(recapctl attach -d web toolbox -- sleep 1000)
+	recapctl attach web toolbox -- true
+	keeper=$(cat "$RECAP_STATE"/keepers/*)
+	# The one that runs, and a berth.
+	wait_until 5 eval "[ \$(layers_of $keeper | wc -l) = 2 ]"
+	recapd_kill
+	recapd_up
+	[ "$(layers_of "$keeper")" = "$id" ]
+	[ "$(recapctl stop --timeout 0 "$id")" = "$id" ]
+	wait_until 5 not layers_of "$keeper"
+}
+
 @test "kill -9 during the set-up: the attach is made again, and runs once" {
 	local marks=$BATS_TEST_TMPDIR/marks caught=0 status
 

@@ -15,8 +15,8 @@
 
 #define LINE(id, token) \
 	"{\"id\":\"" id "\",\"caller\":{\"uid\":1000,\"gid\":1},\"token\":\"" token "\"}\n"
-#define FIRST		LINE("000000000001", "firstfirstfirstf")
-#define SECOND		LINE("000000000002", "secondsecondseco")
+#define FIRST  LINE("000000000001", "firstfirstfirstf")
+#define SECOND LINE("000000000002", "secondsecondseco")
 
 struct folder {
 	char path[32];
@@ -78,7 +78,8 @@ static bool knows(struct history *h, const char *token)
 {
 	cleanup_free char *text = history_find_token(h, token, 1000);
 	/* Who saw a token in a list of capsules may use it, too; it leads them nowhere. */
-	cleanup_free char *others = history_find_token(h, token, 100), *roots = history_find_token(h, token, 0);
+	cleanup_free char *others = history_find_token(h, token, 100),
+			  *roots = history_find_token(h, token, 0);
 
 	assert_null(others);
 	assert_null(roots);

@@ -88,6 +88,9 @@ int capsule_set_new(struct loop *loop, struct track *track, struct workshop *wor
 #define CAPSULE_REJOIN_S 15
 int capsule_adopt(struct capsule_set *set, const struct keeper *own) must_check;
 
+/* Once the trees of the others have been ended: their layers, in workshops that are kept for those that go on. */
+void capsule_sweep_layers(struct capsule_set *set);
+
 /* The one with that token which `uid` attached, and whose client is there again; NULL. */
 struct capsule *capsule_rejoin(struct capsule_set *set, const char *token, uint32_t uid);
 

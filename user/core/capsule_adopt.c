@@ -328,6 +328,29 @@ static void adopt_from(struct keeper *k, void *arg)
 			adopt_one(arg, k, slot);
 }
 
+/* Of one that is gone on with, or whose tree has not ended. */
+static bool is_kept(const char *name, void *arg)
+{
+	uint64_t id = strtoull(name, NULL, 16);
+	struct capsule_set *set = arg;
+	struct recap_capsule counts;
+
+	for (struct capsule *c = set->first; c; c = c->next)
+		if (c->id == id)
+			return true;
+	return track_capsule_get(set->track, id, &counts) != -ENOENT;
+}
+
+void capsule_sweep_layers(struct capsule_set *set)
+{
+	for (struct capsule *c = set->first, *seen; c; c = c->next) {
+		for (seen = set->first; seen != c && seen->keeper != c->keeper; seen = seen->next)
+			;
+		if (seen == c && c->keeper)
+			cow_sweep(c->workshop, is_kept, set);
+	}
+}
+
 int capsule_adopt(struct capsule_set *set, const struct keeper *own)
 {
 	int r = keeper_each_old(own, adopt_from, set);

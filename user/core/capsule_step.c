@@ -488,7 +488,9 @@ static void check_dead(struct capsule *c)
 	int dead = track_capsule_dead(c->set->track, c->id, c->pid);
 
 	if (dead > 0 && c->k.tasks_max && (unsigned int)dead + c->k.live > c->k.tasks_max)
-		capsule_stop(c, "more processes than it may have, of which the dead were not waited for", 0);
+		capsule_stop(
+			c, "more processes than it may have, of which the dead were not waited for",
+			0);
 }
 
 void capsule_set_hint(struct capsule_set *set, const struct recap_event *e)

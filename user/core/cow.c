@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "core/cow.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -539,6 +542,7 @@ int cow_reserve(struct workshop *w, const char *name, uint64_t size, bool disk, 
 static int find_in_shop(struct cow *cow)
 {
 	struct statx st;
+	struct statfs fs;
 	char path[40];
 
 	snprintf(path, sizeof(path), "/" SHOP_RUNS "/%s", cow->name);
@@ -546,6 +550,10 @@ static int find_in_shop(struct cow *cow)
 		return errno == ENOENT ? 0 : -errno;
 	cow->attached = st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
 	cow->named = true;
+	if (statfs(path, &fs) == 0) {
+		cow->disk = fs.f_type != TMPFS_MAGIC;
+		cow->size = (uint64_t)fs.f_blocks * fs.f_bsize;
+	}
 	return 0;
 }
 
@@ -730,4 +738,62 @@ int cow_drop(struct workshop *w, struct cow *cow, struct error *err)
 	if (r == 0)
 		r = leave(w, drop_in_shop(cow));
 	return r < 0 ? error_sys(err, -r, "cannot drop the layer") : 0;
+}
+
+/* ---- those that nobody goes on with ------------------------------------------------------------ */
+
+struct layers {
+	char (*names)[sizeof(((struct cow *)NULL)->name)];
+	size_t n;
+};
+
+static int list_in_shop(struct layers *l)
+{
+	cleanup_dir DIR *dir = opendir("/" SHOP_RUNS);
+	struct dirent *e;
+
+	if (!dir)
+		return -errno;
+	while ((e = readdir(dir))) {
+		void *more;
+
+		if (e->d_name[0] == '.')
+			continue;
+		more = reallocarray(l->names, l->n + 1, sizeof(*l->names));
+		if (!more)
+			return -ENOMEM;
+		l->names = more;
+		snprintf(l->names[l->n++], sizeof(*l->names), "%.15s", e->d_name);
+	}
+	return 0;
+}
+
+static void sweep_one(struct workshop *w, const char *name)
+{
+	struct error err = {};
+	struct cow cow;
+	int r = cow_adopt(w, name, &cow, &err);
+
+	if (r == 0 && cow.attached)
+		r = cow_busy(w, &cow, &err);
+	if (r == 0)
+		r = cow_drop(w, &cow, &err);
+	if (r != 0)
+		log_warn("layer %s of an earlier recapd stays for now: %s", name,
+			 r > 0 ? "something holds it" : err.msg);
+}
+
+void cow_sweep(struct workshop *w, bool (*is_kept)(const char *name, void *arg), void *arg)
+{
+	struct layers found = {};
+	int r = enter(w->shop_ns);
+
+	if (r == 0)
+		r = leave(w, list_in_shop(&found));
+	if (r < 0)
+		log_warn("layers of an earlier recapd cannot be listed: %s", strerror(-r));
+	for (size_t i = 0; i < found.n; i++)
+		if (!is_kept(found.names[i], arg))
+			sweep_one(w, found.names[i]);
+	free(found.names);
 }

@@ -72,9 +72,15 @@ int cow_reserve(struct workshop *w, const char *name, uint64_t size, bool disk, 
 
 /*
  * A layer that another recapd reserved. Where it is not there any more it has been dropped, and that happens only once both
- * witnesses agreed: cow->attached is false then. Size and kind are the caller's to know.
+ * witnesses agreed: cow->attached is false then. What was asked for as its size the caller has to know.
  */
 int cow_adopt(struct workshop *w, const char *name, struct cow *cow, struct error *err) must_check;
+
+/*
+ * Drop all layers of an adopted workshop but those that are kept, as far as nothing holds them: of capsules whose trees have ended, and
+ * those made ahead. The others go with the workshop's keeper.
+ */
+void cow_sweep(struct workshop *w, bool (*is_kept)(const char *name, void *arg), void *arg);
 
 /*
  * Mount the overlay of `image` with the reserved back as its upper: cow->overlay_fd. `user_ns`: of the tool, in which the image's

@@ -412,7 +412,8 @@ static int tool_confine(const struct child *c)
 		return error_sys(c->err, errno, "prctl");
 	/* It may have been killed before it was to take us along. */
 	if (getppid() != c->init)
-		return error_set(c->err, ECANCELED, "its init was ended before the tool could start");
+		return error_set(c->err, ECANCELED,
+				 "its init was ended before the tool could start");
 	/* We have opened our last; a limit lower than what is open closes nothing. */
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		return error_sys(c->err, errno, "cannot limit the open files");

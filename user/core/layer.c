@@ -271,12 +271,16 @@ static int apply_xattrs(int fd, struct archive_entry *e, struct error *err)
 {
 	const char *name;
 	const void *value;
-	size_t size;
+	size_t size, left = LAYER_XATTRS_MAX;
 
 	archive_entry_xattr_reset(e);
 	while (archive_entry_xattr_next(e, &name, &value, &size) == ARCHIVE_OK) {
 		if (!name)
 			continue;
+		if (size > left || strlen(name) > left - size)
+			return image_invalid(err, "it has more than %d KiB of extended attributes",
+					     LAYER_XATTRS_MAX >> 10);
+		left -= size + strlen(name);
 		if (!strncmp(name, "trusted.overlay.", 16) || !strncmp(name, "user.overlay.", 13))
 			return image_invalid(err, "it forges overlayfs's attribute \"%.64s\"",
 					     name);

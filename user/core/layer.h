@@ -12,6 +12,9 @@
 #define LAYER_ENTRIES_MAX 250000 /* of all layers that a load unpacks */
 #define LAYER_COUNT_FROM  10000	 /* entries of one layer, from which on the rest is counted first */
 #define LAYER_NAMES_MAX	  (64 << 20) /* bytes of folder names, kept until the end for their times */
+#define LAYER_XATTRS_MAX \
+	(64              \
+	 << 10) /* bytes of an entry's extended attributes, some file systems having no limit of their own */
 #define LAYER_DROPPED_MAX 100 /* dropped rights and devices that are listed; all are counted */
 
 /* What may still be unpacked; layer_unpack() takes off what it used. */

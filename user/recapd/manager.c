@@ -189,7 +189,7 @@ static void note_adopted(struct capsule *c, void *arg)
 
 /*
  * What else a recapd that died left behind. Its capsules are gone on with. One without a note (its keeper was ended, too) is ended, since
- * nobody waits for it any more; its layer needs no sweep: the kernel drops it with its last user.
+ * nobody waits for it any more; the kernel drops its layer with its last user, or we do where its keeper goes on.
  */
 static void take_over(struct manager *m)
 {
@@ -216,6 +216,7 @@ static void take_over(struct manager *m)
 				"a capsule of an earlier recapd does not end; its processes are still tracked");
 		audit_orphan(m->audit, ids[i]);
 	}
+	capsule_sweep_layers(m->capsules);
 	cgroup_sweep(m->cgroups, is_adopted, m);
 	history_sweep_logs(m->history, is_adopted, m);
 }
