@@ -24,7 +24,7 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpf
 
 # ---- what is needed ------------------------------------------------------------------------------
 # Goals that need no compiler or library: they may run on a bare machine and install what is missing.
-BARE := setup demo clean check check-kernels model coverage check-sanitize bench soak lint ci uninstall capsules
+BARE := setup demo clean check check-faults check-kernels model coverage check-sanitize bench soak lint ci uninstall capsules
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 PKGS := libbpf libseccomp libcap json-c libarchive libcrypto sqlite3
 MISSING := $(shell for p in $(PKGS); do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
@@ -199,8 +199,10 @@ FUZZ_WRAP_varlink := track_count track_counter track_counters track_latencies tr
 
 # Each call fails in turn, in a recapd that is built for it; with FAULTS_ALL=1 the long way.
 .PHONY: check-faults
-check-faults: helpers
+check-faults:
 	$(need_root)
+	$(Q)tools/setup
+	$(Q)$(MAKE) --no-print-directory B=$(B) all helpers
 	$(Q)$(MAKE) --no-print-directory FAULTS=1 B=$(B)/faults all
 	$(Q)B=$(B) tests/system/run tests/system/90_fault.bats
 
