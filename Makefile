@@ -206,7 +206,7 @@ check-faults:
 	$(Q)$(MAKE) --no-print-directory FAULTS=1 B=$(B)/faults all
 	$(Q)B=$(B) tests/system/run tests/system/90_fault.bats
 
-# Those system tests that tests/vm/run names, under Debian's stock kernels, in emulation, which takes hours. SYSTEM=FILES: these instead;
+# System tests under Debian's stock kernels, in emulation, which takes hours. SYSTEM=FILES: these instead;
 # KERNELS=6.12: only this one.
 KERNELS ?= 6.1 6.12
 
