@@ -103,6 +103,7 @@ bool fault_strikes(const struct fault_point *p);
 #define fstatat(...)	 FAULT("fstatat", -1, fstatat(__VA_ARGS__))
 #define statx(...)	 FAULT("statx", -1, statx(__VA_ARGS__))
 #define fstatfs(...)	 FAULT("fstatfs", -1, fstatfs(__VA_ARGS__))
+#define statfs(...)	 FAULT("statfs", -1, statfs(__VA_ARGS__))
 #define fstatvfs(...)	 FAULT("fstatvfs", -1, fstatvfs(__VA_ARGS__))
 #define stat(...)	 FAULT("stat", -1, stat(__VA_ARGS__))
 #define statvfs(...)	 FAULT("statvfs", -1, statvfs(__VA_ARGS__))
