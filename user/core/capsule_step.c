@@ -487,7 +487,8 @@ static void check_dead(struct capsule *c)
 {
 	int dead = track_capsule_dead(c->set->track, c->id, c->pid);
 
-	if (dead > 0 && c->k.tasks_max && (unsigned int)dead + c->k.live > c->k.tasks_max)
+	if (track_capsule_get(c->set->track, c->id, &c->k) == 0 && dead > 0 && c->k.tasks_max &&
+	    (unsigned int)dead + c->k.live > c->k.tasks_max)
 		capsule_stop(
 			c, "more processes than it may have, of which the dead were not waited for",
 			0);
