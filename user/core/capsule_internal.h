@@ -91,7 +91,7 @@ struct capsule {
 	uint64_t arrived_ns, resolved_ns, created_ns, drain_ns, escape_ns, escaped_ns, done_ns;
 	struct capsule_times us;
 	unsigned int killed;
-	bool abandoned;	       /* init did not end by itself, as it does once it has waited for all */
+	bool abandoned; /* init did not end by itself, as it does once it has waited for all */
 	unsigned int unreaped; /* dead whom it has not waited for, when all else had gone */
 	uint64_t lost_events0, lost_events; /* of the ring buffer: at the start, and since then */
 	struct recap_holder_record *holders;
