@@ -234,39 +234,35 @@ static int do_hog(char **arg)
 	return 0;
 }
 
-/* As many sleeping children as there may be; they are left behind. */
-static int do_forkbomb(char **arg)
+/* As many children as there may be. */
+static int bomb(long wanted, bool sleep_on)
 {
-	long wanted = number(arg[0]), n;
+	long n;
 
 	for (n = 0; n < wanted; n++) {
 		pid_t pid = fork();
 
 		if (pid < 0)
 			break;
-		if (!pid)
-			for (;;)
-				pause();
-	}
-	printf("%ld\n", n);
-	return n < wanted ? failed("fork") : 0;
-}
-
-/* So many children that end at once, and that nobody waits for. */
-static int do_deadbomb(char **arg)
-{
-	long wanted = number(arg[0]), n;
-
-	for (n = 0; n < wanted; n++) {
-		pid_t pid = fork();
-
-		if (pid < 0)
-			break;
+		while (!pid && sleep_on)
+			pause();
 		if (!pid)
 			_exit(0);
 	}
 	printf("%ld\n", n);
 	return n < wanted ? failed("fork") : 0;
+}
+
+/* They are left behind. */
+static int do_forkbomb(char **arg)
+{
+	return bomb(number(arg[0]), true);
+}
+
+/* They are dead, and nobody waits for them. */
+static int do_deadbomb(char **arg)
+{
+	return bomb(number(arg[0]), false);
 }
 
 /* So many children, one after the other, once standard input has a line. */
