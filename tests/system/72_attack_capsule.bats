@@ -330,7 +330,7 @@ app_works() {
 	[ "$ended" = 1 ] || report '.reason | contains("the dead were not waited for")'
 	app_works
 	status_is 0 recapctl attach "$WEB" probe deadbomb 3000
-	status_is 0 recapctl attach "$WEB" toolbox -- sh -c 'i=0; while [ $i -lt 10000 ]; do /bin/true; i=$((i + 1)); done'
+	status_is 0 recapctl attach "$WEB" toolbox -- sh -c 'i=0; while [ $i -lt 5000 ]; do /bin/true; i=$((i + 1)); done'
 }
 
 @test "a memory bomb meets the limit of its own cgroup" {
