@@ -237,7 +237,7 @@ layers_of() { # KEEPER: in its workshop
 	recapd_up
 	[ "$(layers_of "$keeper")" = "$id" ]
 	[ "$(recapctl stop --timeout 0 "$id")" = "$id" ]
-	wait_until 5 not layers_of "$keeper"
+	wait_until 5 [ ! -e "/proc/$keeper" ]
 }
 
 @test "kill -9 during the set-up: the attach is made again, and runs once" {
