@@ -3,6 +3,7 @@
  * The capsule of the tests: one static program, the first argument says what it does. Whatever
  * fails is one line on standard error and exit status 1; the wrong arguments are exit status 2.
  */
+#include <limits.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -244,10 +245,11 @@ static int bomb(long wanted, bool sleep_on)
 
 		if (pid < 0)
 			break;
-		while (!pid && sleep_on)
-			pause();
-		if (!pid)
+		if (!pid) {
+			if (sleep_on)
+				sleep(UINT_MAX);
 			_exit(0);
+		}
 	}
 	printf("%ld\n", n);
 	return n < wanted ? failed("fork") : 0;
