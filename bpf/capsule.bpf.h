@@ -110,14 +110,50 @@ static __always_inline void tree_exit_hint(__u64 id, bool tool, __u32 left)
 		hint(RECAP_EVENT_TREE_EMPTY, id);
 }
 
+/*
+ * Whether the tool has ended with this thread. It ends once: what comes later under its PID is another of the tree, for which the PID
+ * was free again.
+ */
+static __always_inline bool tool_ends(struct task_struct *task, struct recap_capsule *c)
+{
+	if (c->exit_ns || c->tool_pid != (__u32)BPF_CORE_READ(task, tgid) ||
+	    BPF_CORE_READ(task, signal, live.counter) > 0)
+		return false;
+	c->tool_status = wait_status(task);
+	c->exit_ns = bpf_ktime_get_boot_ns();
+	return true;
+}
+
+/*
+ * A thread that the kernel made for its process, of which the fork's tracepoint knows nothing (create_io_thread(): io_uring's). It is
+ * not counted, and ends before its process can be waited for; but it may be the last of the tool's threads.
+ */
+static __always_inline void tree_exit_worker(struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+	struct recap_tag *tag = leader ? bpf_task_storage_get(&tags, leader, 0, 0) : NULL;
+	struct recap_capsule *c;
+	__u64 id;
+
+	if (!tag)
+		return;
+	id = tag->capsule;
+	c = bpf_map_lookup_elem(&capsules, &id);
+	if (!c || !tool_ends(task, c))
+		return;
+	c->last_exit_ns = c->exit_ns;
+	tree_exit_hint(id, true, c->live);
+}
+
 static __always_inline void tree_exit(struct task_struct *task)
 {
 	struct recap_tag *tag = bpf_task_storage_get(&tags, task, 0, 0);
-	__u32 tgid = BPF_CORE_READ(task, tgid);
 	struct recap_capsule *c;
 	bool tool;
 	__u64 id;
 
+	if (!tag && task->pid != task->tgid)
+		tree_exit_worker(task);
 	if (!tag || !tag->counted)
 		return;
 	id = tag->capsule;
@@ -128,13 +164,8 @@ static __always_inline void tree_exit(struct task_struct *task)
 		count("tag_without_capsule");
 		return;
 	}
-	/* It ends once: what comes later under its PID is another of the tree, for which the PID was free again. */
-	tool = !c->exit_ns && c->tool_pid == tgid && BPF_CORE_READ(task, signal, live.counter) <= 0;
+	tool = tool_ends(task, c);
 	c->last_exit_ns = bpf_ktime_get_boot_ns();
-	if (tool) {
-		c->tool_status = wait_status(task);
-		c->exit_ns = c->last_exit_ns;
-	}
 	tree_exit_hint(id, tool, __sync_fetch_and_add(&c->live, -1) - 1);
 }
 

@@ -229,6 +229,9 @@ dressed() { # ATTACH-OPTION... [-- ARG...]
 	attach_report "$WEB" probe exit 7 || [ $? -eq 7 ]
 	report '.exit_code == 7 and .signal == null'
 	status_is 7 recapctl attach "$WEB" probe threads-exit
+	for _ in {1..10}; do
+		status_is 7 recapctl attach --seccomp unconfined "$WEB" probe poller-exit
+	done
 }
 
 @test "128+N: signal N ended the tool" {

@@ -3,11 +3,12 @@
  * The capsule of the tests: one static program, the first argument says what it does. Whatever
  * fails is one line on standard error and exit status 1; the wrong arguments are exit status 2.
  */
-#include <limits.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/bpf.h>
+#include <linux/io_uring.h>
 #include <linux/keyctl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -303,6 +304,16 @@ static int do_threads_exit(char **arg)
 	if (pthread_create(&thread, NULL, exit_seven, NULL))
 		return failed("pthread_create");
 	pthread_exit(NULL);
+}
+
+/* The kernel's own thread is the last to go. */
+static int do_poller_exit(char **arg)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_SQPOLL};
+
+	if (syscall(SYS_io_uring_setup, 1, &params) < 0)
+		return failed("io_uring_setup");
+	exit(7);
 }
 
 static int print_size(void)
@@ -692,6 +703,7 @@ static const struct verb {
 	{"deadbomb", 1, do_deadbomb, "N"},
 	{"forks", 1, do_forks, "N"},
 	{"threads-exit", 0, do_threads_exit, ""},
+	{"poller-exit", 0, do_poller_exit, ""},
 	{"winsize", 0, do_winsize, ""},
 	{"tty", 0, do_tty, ""},
 	{"tell", 2, do_tell, "SOCKET ORDER"},
