@@ -224,27 +224,34 @@ static bool fits(const char *record, const struct wanted *w)
 	return strstr(record, w->token) && strstr(record, w->caller);
 }
 
-/* The whole line of the file that fits; the last, as the newest. */
-static char *find_line(struct history *h, const char *file, const struct wanted *w)
+static int copy(const char *record, char **ret)
+{
+	*ret = strdup(record);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* The whole line of the file that fits; the last, as the newest. -ENOENT: there is none. */
+static int find_line(struct history *h, const char *file, const struct wanted *w, char **ret)
 {
 	cleanup_free char *text = NULL;
 	char *found = NULL, *line, *end;
 	size_t len;
+	int r = fd_read_file(h->state_dir, file, FILE_MAX * 2, &text, &len);
 
-	if (fd_read_file(h->state_dir, file, FILE_MAX * 2, &text, &len) < 0)
-		return NULL;
+	if (r < 0)
+		return r;
 	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
 		*end = '\0';
 		if (fits(line, w))
 			found = line;
 	}
-	return found ? strdup(found) : NULL;
+	return found ? copy(found, ret) : -ENOENT;
 }
 
-char *history_find_token(struct history *h, const char *token, uint32_t uid)
+int history_find_token(struct history *h, const char *token, uint32_t uid, char **ret)
 {
 	struct wanted wanted;
-	char *line;
+	int r;
 
 	snprintf(wanted.token, sizeof(wanted.token), "\"token\":\"%s\"", token);
 	snprintf(wanted.caller, sizeof(wanted.caller), "\"caller\":{\"uid\":%u,", uid);
@@ -252,10 +259,10 @@ char *history_find_token(struct history *h, const char *token, uint32_t uid)
 		const char *text = nth_newest(h, i)->text;
 
 		if (text && fits(text, &wanted))
-			return strdup(text);
+			return copy(text, ret);
 	}
-	line = find_line(h, FILE_NAME, &wanted);
-	return line ? line : find_line(h, FILE_OLD, &wanted);
+	r = find_line(h, FILE_NAME, &wanted, ret);
+	return r == -ENOENT ? find_line(h, FILE_OLD, &wanted, ret) : r;
 }
 
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg)

@@ -31,10 +31,10 @@ int history_find(struct history *h, const char *id, const char **ret_id,
 		 const char **ret_text) must_check;
 
 /*
- * The text of the newest record with that token (letters and digits) of a capsule of `uid`'s, also from the files; the caller frees it.
- * NULL: there is none.
+ * The text of the newest record with that token (letters and digits) of a capsule of `uid`'s, also from the files; the caller frees
+ * *ret. -ENOENT: there is none. Any other error: there may be one (-ENOMEM, read(2)).
  */
-char *history_find_token(struct history *h, const char *token, uint32_t uid);
+int history_find_token(struct history *h, const char *token, uint32_t uid, char **ret) must_check;
 
 /* Call `fn` with each record's text, newest first. */
 void history_each(struct history *h, void (*fn)(const char *text, void *arg), void *arg);

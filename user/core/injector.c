@@ -581,9 +581,7 @@ static int revive(struct injector *in, int why, struct error *err)
 	log_error("the injector has ended (%s): starting another", strerror(-why));
 	in->limited = true;
 	reap(in);
-	return spawn_with_slots(in, err) < 0
-		       ? -err->code
-		       : error_sys(err, -why, "the injector has ended; try again");
+	return spawn_with_slots(in, err);
 }
 
 /* It was forked all the same, and we do not know by what descriptor. A child of ours: its PID is its own until we wait. */
@@ -622,6 +620,9 @@ int starter_new(struct injector *in, bool usual, int cgroup, int stage, int over
 		fds[n++] = overlay;
 	*err = (struct error){};
 	r = send_with_fds(in->socket, &q, sizeof(q), fds, n);
+	/* It had ended before it was asked, and has forked nobody. */
+	if ((r == -EPIPE || in->socket < 0) && revive(in, r, err) == 0)
+		r = send_with_fds(in->socket, &q, sizeof(q), fds, n);
 	close(pair[1]);
 	if (r == 0)
 		r = take_answer(in->socket, &s.pidfd, &s.pid, err);
@@ -630,8 +631,8 @@ int starter_new(struct injector *in, bool usual, int cgroup, int stage, int over
 		return 0;
 	}
 	close(pair[0]);
-	if (!err->code)
-		r = revive(in, r, err);
+	if (!err->code && revive(in, r, err) == 0)
+		error_sys(err, -r, "the injector has ended; try again");
 	end_unannounced(&slot->report);
 	return r;
 }

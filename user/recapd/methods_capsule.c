@@ -450,8 +450,11 @@ static int method_rejoin(struct client *c, struct json_object *params, struct er
 	capsule = capsule_rejoin(m->capsules, token, c->caller.uid);
 	if (capsule)
 		return rejoin_live(c, capsule);
-	text = history_find_token(m->history, token, c->caller.uid);
-	return text ? rejoin_past(c, text, err) : unknown_token(c, err);
+	r = history_find_token(m->history, token, c->caller.uid, &text);
+	/* Not to be told as if there were none: its caller would have the tool run again. */
+	if (r < 0 && r != -ENOENT)
+		return error_sys(err, -r, "cannot look for the capsule's record");
+	return r == 0 ? rejoin_past(c, text, err) : unknown_token(c, err);
 }
 
 /* ---- looking ----------------------------------------------------------------------------------- */
