@@ -274,7 +274,7 @@ refused_without() { # TEXT SHELL-CODE
 
 @test "recapd killed at any moment of the set-up: no file, device or layer stays" {
 	for i in $(seq 10); do
-		recapctl attach --cow disk web toolbox -- sh -c "echo $i" >"$BATS_TEST_TMPDIR/out.$i" 2>&1 3>&- &
+		recapctl attach --cow disk web toolbox -- sh -c "echo $i" >"$BATS_TEST_TMPDIR/out.$i" 3>&- &
 		job=$!
 		sleep "0.0$((RANDOM % 9))"
 		recapd_kill
