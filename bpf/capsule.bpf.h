@@ -111,12 +111,13 @@ static __always_inline void tree_exit_hint(__u64 id, bool tool, __u32 left)
 }
 
 /*
- * Whether the tool has ended with this thread. It ends once: what comes later under its PID is another of the tree, for which the PID
- * was free again.
+ * Whether the tool has ended with this thread. Of two that end at once the later one knows best: a leader has left signal->live some
+ * time before it has its exit code. But what began after that end is another of the tree, for which the PID was free again.
  */
 static __always_inline bool tool_ends(struct task_struct *task, struct recap_capsule *c)
 {
-	if (c->exit_ns || c->tool_pid != (__u32)BPF_CORE_READ(task, tgid) ||
+	if ((c->exit_ns && BPF_CORE_READ(task, group_leader, start_boottime) > c->exit_ns) ||
+	    c->tool_pid != (__u32)BPF_CORE_READ(task, tgid) ||
 	    BPF_CORE_READ(task, signal, live.counter) > 0)
 		return false;
 	c->tool_status = wait_status(task);

@@ -294,6 +294,46 @@ layers_of() { # KEEPER: in its workshop
 	ask io.recap.Rejoin '{}' | jq -e '.error == "io.recap.InvalidArgument"'
 }
 
+# Takes the first call and ends; then it is there again, and has no room. At the end: how often it was called.
+busy_recapd() { # SOCKET
+	python3 - "$1" <<-'END'
+		import socket, sys
+
+		server = socket.socket(socket.AF_UNIX)
+		server.bind(sys.argv[1])
+		server.listen(64)
+		calls = 0
+		server.settimeout(20)
+		try:
+		    while True:
+		        client, _ = server.accept()
+		        client.recv(65536)
+		        if calls:
+		            client.sendall(b'{"error":"io.recap.Busy","parameters":{"message":"all seats are taken"}}\0')
+		            server.settimeout(3)
+		        client.close()
+		        calls += 1
+		except TimeoutError:
+		    print(calls)
+	END
+}
+
+@test "a recapd that has no room is asked again, but not all the time, and is quoted in the end" {
+	local socket=$BATS_TEST_TMPDIR/busy calls
+
+	busy_recapd "$socket" >"$BATS_TEST_TMPDIR/calls" 3>&- &
+	job=$!
+	wait_until 5 test -S "$socket"
+	RECAP_REJOIN_S=2 run -125 "$B/recapctl" --socket "$socket" attach web true
+	echo "$output"
+	[ "${lines[-1]}" = "recapctl: all seats are taken" ]
+	[ "${lines[0]}" = "recapctl: recapd is busy: waiting until it has room" ]
+	ended 0 "$job"
+	calls=$(cat "$BATS_TEST_TMPDIR/calls")
+	echo "calls: $calls"
+	[ "$calls" -gt 3 ] && [ "$calls" -le 110 ]
+}
+
 @test "the keeper killed as well: the capsule is ended, and nobody is told that it ran well" {
 	attach_waits -- 'sleep 1000'
 	kill -KILL "$(cat "$RECAP_STATE"/keepers/*)"

@@ -196,6 +196,12 @@ static void end_starter(struct capsule *c)
 		log_warn("capsule %s: the process that was to inject it does not end", c->name);
 }
 
+/* pidfd_open(2)'s word for a PID that is nobody's, or by now that of a thread (EINVAL; since 6.15 ENOENT). */
+static bool is_nobody(int error)
+{
+	return error == ESRCH || error == EINVAL || error == ENOENT;
+}
+
 /* Its init, held fast; it is not our child. One that cannot be found under that PID with the capsule's tag has gone. */
 static int find_init(struct capsule *c)
 {
@@ -210,7 +216,7 @@ static int find_init(struct capsule *c)
 	c->pidfd = c->pid ? syscall(SYS_pidfd_open, c->pid, 0) : -1;
 	if (c->pidfd >= 0)
 		r = track_has_tag(c->set->track, c->pidfd, c->id);
-	else if (c->pid && errno != ESRCH)
+	else if (c->pid && !is_nobody(errno))
 		r = -errno;
 	if (r < 0)
 		return r;

@@ -489,9 +489,7 @@ static void check_dead(struct capsule *c)
 
 	if (track_capsule_get(c->set->track, c->id, &c->k) == 0 && dead > 0 && c->k.tasks_max &&
 	    (unsigned int)dead + c->k.live > c->k.tasks_max)
-		capsule_stop(
-			c, "more processes than it may have, of which the dead were not waited for",
-			0);
+		capsule_stop(c, "too many dead, not waited for", 0);
 }
 
 void capsule_set_hint(struct capsule_set *set, const struct recap_event *e)

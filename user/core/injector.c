@@ -457,7 +457,7 @@ static int spawn_with_slots(struct injector *in, struct error *err)
 	if (madvise(in->slots, size, MADV_DOFORK) < 0)
 		return error_sys(err, errno, "madvise");
 	r = spawn(in, err);
-	if (r == 0 && madvise(in->slots, size, MADV_DONTFORK) < 0)
+	if (madvise(in->slots, size, MADV_DONTFORK) < 0 && r == 0)
 		r = error_sys(err, errno, "madvise");
 	return r;
 }

@@ -275,8 +275,9 @@ struct session {
 	bool again;		    /* the present call is a Rejoin() */
 	bool lost;		    /* the connection, for now */
 	bool said;		    /* that it is waited for */
-	uint64_t connected_ns;	    /* CLOCK_BOOTTIME of the last connection */
-	uint64_t lost_ns;	    /* since when none of them lasted */
+	struct error busy;     /* what it said when it had no room for us; code 0: it did not */
+	uint64_t connected_ns; /* CLOCK_BOOTTIME of the last connection */
+	uint64_t lost_ns;      /* since when none of them lasted */
 };
 
 void session_init(struct session *s, const struct ctl *ctl);

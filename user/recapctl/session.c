@@ -185,6 +185,10 @@ static int lost(struct session *s)
 
 static int lost_recapd(struct session *s, struct error *err)
 {
+	if (s->busy.code) {
+		*err = s->busy;
+		return -err->code;
+	}
 	if (!s->id)
 		return error_set(
 			err, ECONNRESET,
@@ -284,8 +288,10 @@ static int not_rejoined(struct session *s, int r, struct error *err)
 	bool unknown = !strcmp(err->name, "CapsuleNotFound") || !strcmp(err->name, "Restarted");
 
 	/* Others were faster. */
-	if (!strcmp(err->name, "Busy"))
+	if (!strcmp(err->name, "Busy")) {
+		s->busy = *err;
 		return lost(s);
+	}
 	return unknown && !s->id ? call_attach(s, err) : r;
 }
 
@@ -308,6 +314,7 @@ static int connect_again(struct session *s, struct error *err)
 		varlink_close(&s->link);
 	else
 		s->connected_ns = clock_boot_ns();
+	s->busy.code = 0;
 	return r;
 }
 
@@ -320,8 +327,12 @@ static int rejoin(struct session *s, struct error *err)
 	if (waited >= patience())
 		return lost_recapd(s, err);
 	if (waited > REJOIN_SAY && !s->said)
-		ctl_warn("recapd has gone: waiting for it to come back");
+		ctl_warn("recapd %s", s->busy.code ? "is busy: waiting until it has room"
+						   : "has gone: waiting for it to come back");
 	s->said = waited > REJOIN_SAY;
+	/* One that has no room is not asked all the time. */
+	if (clock_boot_ns() < s->connected_ns + REJOIN_POLL * 1000000ull)
+		return 0;
 	if (connect_again(s, &ignored) < 0)
 		return 0;
 	s->lost = false;

@@ -409,7 +409,7 @@ void api_accept(struct api *api, int fd)
 
 	if (r < 0)
 		error_named(&err, EPERM, "PermissionDenied", "who calls cannot be read: %s",
-			    strerror(-r));
+			    r == -ERANGE ? "too many groups" : strerror(-r));
 	else
 		r = access_connect(api, &caller, &err);
 	if (r == 0 && (api->n_clients == api->max_clients || !(c = calloc(1, sizeof(*c)))))

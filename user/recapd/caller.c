@@ -42,22 +42,14 @@ static int read_groups(int fd, struct caller *c)
 
 int caller_read(int fd, struct caller *ret)
 {
-	struct caller c = {};
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
-	int r;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return -errno;
-	c.uid = cred.uid;
-	c.gid = cred.gid;
-	c.pid = cred.pid;
-	r = read_groups(fd, &c);
-	if (r < 0)
-		return r;
-	read_command(&c);
-	*ret = c;
-	return 0;
+	*ret = (struct caller){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
+	read_command(ret);
+	return read_groups(fd, ret);
 }
 
 void caller_clear(struct caller *c)

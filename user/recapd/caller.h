@@ -19,7 +19,10 @@ struct caller {
 	char command[16]; /* its name (proc(5), comm); "?" when it had gone by then */
 };
 
-/* Read SO_PEERCRED and SO_PEERGROUPS of a connected socket (unix(7), socket(7)): the credentials at connect(2). 0 or -errno. */
+/*
+ * Read SO_PEERCRED and SO_PEERGROUPS of a connected socket (unix(7), socket(7)): the credentials at connect(2). 0 or -errno:
+ * then all but the groups may be there. -ERANGE: there are more than CALLER_GROUPS_MAX.
+ */
 int caller_read(int fd, struct caller *ret) must_check;
 void caller_clear(struct caller *c);
 
