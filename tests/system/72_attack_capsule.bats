@@ -327,7 +327,7 @@ app_works() {
 	not grep -qw pids /sys/fs/cgroup/cgroup.controllers || ended=1
 	status_is "$ended" attach_report "$WEB" probe deadbomb 1000000
 	report '.state == "dropped" and .tasks.total < 20000 and (.tasks.unreaped // 0) == 0'
-	[ "$ended" = 1 ] || report '.reason | contains("the dead were not waited for")'
+	[ "$ended" = 1 ] || report '.reason | contains("too many dead")'
 	app_works
 	status_is 0 recapctl attach "$WEB" probe deadbomb 3000
 	status_is 0 recapctl attach "$WEB" toolbox -- sh -c 'i=0; while [ $i -lt 5000 ]; do /bin/true; i=$((i + 1)); done'
