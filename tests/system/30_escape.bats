@@ -308,7 +308,7 @@ is_clear() { # STATUS STDERR-FILE
 @test "our init is stopped: the capsule ends all the same" {
 	for end in "sleep 1" "sleep 1000"; do
 		# shellcheck disable=SC2086 # a verb and its argument
-		attach_job --timeout 2 --report "$BATS_TEST_TMPDIR/report" "$WEB" probe $end
+		attach_job --timeout $((2 * ${RT_TIMEOUT:-1})) --report "$BATS_TEST_TMPDIR/report" "$WEB" probe $end
 		kill -STOP "$(capsule_pids recap-init)"
 		status=0
 		wait "$job" || status=$?
@@ -334,7 +334,7 @@ is_clear() { # STATUS STDERR-FILE
 }
 
 @test "the tool is stopped or killed from the host: the capsule ends" {
-	attach_job --timeout 1 --report "$BATS_TEST_TMPDIR/report" "$WEB" probe sleep 1000
+	attach_job --timeout "${RT_TIMEOUT:-1}" --report "$BATS_TEST_TMPDIR/report" "$WEB" probe sleep 1000
 	kill -STOP "$(capsule_pids probe)"
 	ended 124 "$job"
 	proven
