@@ -33,7 +33,7 @@ void json_parse_elsewhere(json_parse_fn fn, void *arg);
 
 /*
  * The same for text of someone who may want to use up our memory: refused, too, when it has more than
- * JSON_VALUES_MAX values. "{}," takes three bytes, and a hundred times as many once it is parsed.
+ * JSON_VALUES_MAX values. "{}," takes three bytes, and some 260 times as many once it is parsed.
  */
 #define JSON_VALUES_MAX 65536
 int json_parse_hostile(const char *text, size_t len, const char *what, struct json_object **ret,
